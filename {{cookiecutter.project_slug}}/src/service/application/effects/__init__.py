@@ -1,0 +1,1 @@
+"""Writing decisions to downstream systems, exactly once in effect, however often a worker dies."""

@@ -1,0 +1,45 @@
+"""A release: everything that decides what the model is asked, frozen under one digest.
+
+Reviewed in git, published to the database, chosen by a flag, recorded on each decision. Editing a prompt
+therefore makes a new release; rolling back is pointing the flag at an older one.
+"""
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Thresholds(BaseModel):
+    """Limits of the disposition policy. `auto`: least confidence, 0 to 1, at which no person needs to look."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    auto: float = 0.75
+
+
+class Release(BaseModel):
+    """An immutable bundle. `prompt` is the template's full text; versions are those of the code it was made for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    use_case: str
+    prompt_id: str
+    prompt_version: str
+    prompt: str
+    temperature: float = 0.0
+    max_tokens: int = 800
+    thresholds: Thresholds = Thresholds()
+    contract_version: str
+    rules_version: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of the canonical JSON of every field."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Short name shown to people and recorded on decisions: use case and the digest's first 12 digits."""
+        return f"{self.use_case}-{self.digest[:12]}"

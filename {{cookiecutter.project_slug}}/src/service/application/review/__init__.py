@@ -1,0 +1,1 @@
+"""People deciding where the service would not decide alone."""

@@ -1,0 +1,82 @@
+"""What goes into triage and what comes out. The model's answer enters the service only as a `TriageOutcome`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+VERSION = "triage-contract-1"
+
+
+class Category(StrEnum):
+    """What the message is about."""
+
+    BILLING = "billing"
+    ACCOUNT = "account"
+    TECHNICAL = "technical"
+    DELIVERY = "delivery"
+    PRODUCT = "product"
+    COMPLAINT = "complaint"
+    OTHER = "other"
+
+
+class Priority(StrEnum):
+    """How soon somebody must act."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+def _storable(text: str) -> str:
+    """Postgres text cannot hold NUL, and UTF-8 cannot hold a lone surrogate: refuse both at the border."""
+    if "\x00" in text:
+        raise ValueError("must not contain the NUL character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class Ticket(BaseModel):
+    """A customer's message as it arrived. Stored unchanged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    subject: Annotated[Text, Field(max_length=200)]
+    body: Annotated[Text, Field(min_length=1, max_length=8000), AfterValidator(_not_blank)]
+    channel: Annotated[Text, Field(max_length=50)] | None = None
+    customer_ref: Annotated[Text, Field(max_length=100)] | None = None
+
+
+class Entity(BaseModel):
+    """A thing named in the message, such as an order number. `value` is quoted as written."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Annotated[Text, Field(min_length=1, max_length=50)]
+    value: Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class TriageOutcome(BaseModel):
+    """The decision's content. `evidence` quotes the message; `confidence` is 0 to 1 and means the category."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    category: Category
+    priority: Priority
+    entities: Annotated[list[Entity], Field(max_length=20)]
+    draft_reply: Annotated[Text, Field(max_length=4000)] | None
+    evidence: Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=10)]
+    confidence: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
