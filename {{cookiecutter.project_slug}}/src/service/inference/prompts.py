@@ -1,0 +1,94 @@
+"""Prompts are files with front matter, read strictly and rendered deterministically.
+
+Copyable: needs PyYAML, nothing of this project. A prompt file is
+
+    ---
+    id: triage            # also: version, owner, changelog, variables
+    ---
+    ## System
+    ...
+    ## User
+    ... $variable ...
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+from typing import Any
+
+import yaml
+
+_FILE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
+_BODY = re.compile(r"\A\s*## System\n(?P<system>.*?)\n## User\n(?P<user>.*)\Z", re.DOTALL)
+_REQUIRED = {"id", "version", "owner", "changelog", "variables"}
+
+
+class PromptError(ValueError):
+    """The prompt file is not usable; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as reviewed: who owns it, which version it is, and its text with `$variables`."""
+
+    id: str
+    version: str
+    owner: str
+    variables: tuple[str, ...]
+    body: str
+
+
+def parse(text: str, name: str = "prompt") -> Prompt:
+    """The prompt in a file's text. Raises `PromptError` for missing fields, unused or undeclared variables."""
+    found = _FILE.match(text.replace("\r\n", "\n"))
+    if not found:
+        raise PromptError(f"{name}: must start with front matter between two lines of ---")
+    front = _front_matter(found["front"], name)
+    versions = [str(entry.get("version")) for entry in front["changelog"] if isinstance(entry, dict)]
+    if str(front["version"]) not in versions:
+        raise PromptError(f"{name}: changelog has no entry for version {front['version']}")
+    declared, used = set(front["variables"]), _variables(found["body"], name)
+    if declared != used:
+        odd = ", ".join(sorted(declared ^ used))
+        raise PromptError(f"{name}: variables must be declared in the front matter and used in the text: {odd}")
+    return Prompt(
+        id=str(front["id"]),
+        version=str(front["version"]),
+        owner=str(front["owner"]),
+        variables=tuple(sorted(declared)),
+        body=found["body"],
+    )
+
+
+def render(body: str, values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Chat messages from a prompt's body. Raises `PromptError` when a variable has no value."""
+    found = _BODY.match(body)
+    if not found:
+        raise PromptError("a prompt needs the headings '## System' and '## User', in this order")
+    try:
+        system, user = (Template(found[part]).substitute(values).strip() for part in ("system", "user"))
+    except (KeyError, ValueError) as error:
+        raise PromptError(f"a variable of the prompt has no value: {error}") from error
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+
+def _front_matter(text: str, name: str) -> dict[str, Any]:
+    try:
+        front = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PromptError(f"{name}: front matter is not YAML") from error
+    missing = _REQUIRED - set(front if isinstance(front, dict) else {})
+    if missing:
+        raise PromptError(f"{name}: front matter lacks {', '.join(sorted(missing))}")
+    if not isinstance(front["variables"], list) or not isinstance(front["changelog"], list):
+        raise PromptError(f"{name}: variables and changelog must be lists")
+    return dict(front)
+
+
+def _variables(body: str, name: str) -> set[str]:
+    if not _BODY.match(body):
+        raise PromptError(f"{name}: needs the headings '## System' and '## User', in this order")
+    if not Template(body).is_valid():
+        raise PromptError(f"{name}: a lone $ must be written $$")
+    return set(Template(body).get_identifiers())
