@@ -51,9 +51,7 @@ TASK = Task(messages=[{"role": "user", "content": "a number please"}], parse=num
 
 
 def ask(primary: Scripted, backup: Scripted | None = None, limits: Limits = QUICK):
-    gateway = Gateway(
-        Target("model", primary), Target("backup", backup) if backup is not None else None, limits
-    )
+    gateway = Gateway(Target("model", primary), Target("backup", backup) if backup is not None else None, limits)
     return asyncio.run(gateway.ask(TASK))
 
 

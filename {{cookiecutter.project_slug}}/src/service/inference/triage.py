@@ -32,7 +32,7 @@ class ModelTriager:
 
     async def triage(self, ticket: Ticket, release: Release) -> Prediction[TriageOutcome]:
         """A prediction within the contract, or `ModelUnusable`, within `limits.deadline_s`."""
-        backup = self.backup and _target("backup", self.backup, release)
+        backup = _target("backup", self.backup, release) if self.backup else None
         gateway = Gateway(_target("model", self.primary, release), backup, self.limits)
         task = Task(messages=_messages(ticket, release), parse=_parse)
         try:

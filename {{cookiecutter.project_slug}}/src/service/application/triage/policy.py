@@ -1,5 +1,7 @@
 """Who looks at a triaged ticket before anything is written. Decided here, in code, never by the model."""
 
+import re
+
 from service.application.decision import Disposition, Prediction, Source
 from service.application.release import Thresholds
 from service.application.triage.contract import Category, Priority, Ticket, TriageOutcome
@@ -28,6 +30,8 @@ HIGH_STAKES = (
     "electric shock",
 )
 
+_ACTIVE = re.compile(r"https?:|www\.|<\s*[a-z/!]|\]\s*\(|javascript:|data:", re.IGNORECASE)
+
 
 def disposition(
     ticket: Ticket, prediction: Prediction[TriageOutcome], thresholds: Thresholds, auto_allowed: bool
@@ -40,7 +44,7 @@ def disposition(
         return Disposition.REVIEW
     if outcome.category in (Category.COMPLAINT, Category.OTHER) or outcome.confidence < thresholds.auto:
         return Disposition.REVIEW
-    if not is_grounded(ticket, outcome):
+    if not is_grounded(ticket, outcome) or has_active_content(outcome):
         return Disposition.REVIEW
     return Disposition.AUTO
 
@@ -55,6 +59,11 @@ def is_grounded(ticket: Ticket, outcome: TriageOutcome) -> bool:
     """Whether at least one quote is given and every quote occurs in the message, spacing and case aside."""
     text = _squeeze(f"{ticket.subject}\n{ticket.body}")
     return bool(outcome.evidence) and all(_squeeze(quote) in text for quote in outcome.evidence)
+
+
+def has_active_content(outcome: TriageOutcome) -> bool:
+    """Whether the draft holds a link or markup. Ours never do, so one that does follows somebody else's wishes."""
+    return outcome.draft_reply is not None and _ACTIVE.search(outcome.draft_reply) is not None
 
 
 def _squeeze(text: str) -> str:

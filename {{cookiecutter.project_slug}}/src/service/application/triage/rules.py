@@ -45,7 +45,7 @@ KEYWORDS: dict[Category, tuple[str, ...]] = {
 }  # fmt: skip
 
 URGENT = (
-    "outage", "emergency", "production is down", "completely down", "all our users", "fraud", "stolen",
+    "outage", "emergency", "is down", "nobody can ", "completely down", "all our users", "fraud", "stolen",
     "hacked", "lawyer", "caught fire",
 )  # fmt: skip
 HIGH = (
