@@ -1,0 +1,48 @@
+"""Who is calling: an API key in `X-API-Key` or as `Authorization: Bearer`. Every route declares a role."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from service.application.identity import Caller, Role
+
+FindCaller = Callable[[str], Awaitable[Caller | None]]
+MAX_KEY_LENGTH = 200
+
+
+def requires(*roles: Role) -> Any:
+    """A dependency that yields the `Caller` if it has one of these roles: 401 unknown, 403 known but not allowed."""
+
+    async def authenticated(request: Request) -> Caller:
+        caller = await _find(request)
+        if caller is None:
+            raise HTTPException(401, "send a valid API key", {"WWW-Authenticate": "Bearer"})
+        if not caller.roles & set(roles):
+            raise HTTPException(403, f"this needs the role {' or '.join(roles)}")
+        return caller
+
+    authenticated.required_roles = roles  # type: ignore[attr-defined]
+    return Depends(authenticated)
+
+
+async def _find(request: Request) -> Caller | None:
+    key = presented_key(request.headers.getlist("x-api-key"), request.headers.getlist("authorization"))
+    if key is None:
+        return None
+    find: FindCaller = request.app.state.service.find_caller
+    return await find(key)
+
+
+def presented_key(api_keys: list[str], authorizations: list[str]) -> str | None:
+    """The one key presented, or None. Two credentials, or a malformed one, count as none: never guess."""
+    if len(api_keys) + len(authorizations) != 1:
+        return None
+    key = api_keys[0] if api_keys else _bearer(authorizations[0])
+    return key if key.isascii() and 0 < len(key) <= MAX_KEY_LENGTH else None
+
+
+def _bearer(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,0 +1,22 @@
+"""`GET /v1/decisions/{id}`: what was decided, who reviewed it, what came of it downstream."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from service.api.authentication import requires
+from service.api.problems import documented
+from service.application.identity import Caller, Role
+
+router = APIRouter()
+
+
+@router.get("/v1/decisions/{decision_id}", responses=documented(401, 403, 404, 503))
+async def show_decision(
+    request: Request,
+    decision_id: str,
+    caller: Annotated[Caller, requires(Role.CALLER, Role.REVIEWER, Role.OPERATOR, Role.AUDITOR)],
+) -> JSONResponse:
+    """One decision of the caller's tenant, with `review` and `effect`."""
+    return JSONResponse(await request.app.state.service.show_decision(caller, decision_id))

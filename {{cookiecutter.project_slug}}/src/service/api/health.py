@@ -1,0 +1,19 @@
+"""Liveness says the process runs; readiness says it can answer."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+router = APIRouter()
+
+
+@router.get("/health/live")
+async def live() -> JSONResponse:
+    """200 while the process can answer at all."""
+    return JSONResponse({"status": "live"})
+
+
+@router.get("/health/ready", responses={503: {"description": "A part is missing; `checks` says which"}})
+async def ready(request: Request) -> JSONResponse:
+    """200 when every check passes. A model outage is not unreadiness: the rules still answer."""
+    checks = await request.app.state.service.check()
+    return JSONResponse({"ready": all(checks.values()), "checks": checks}, 200 if all(checks.values()) else 503)

@@ -1,0 +1,132 @@
+"""Every refusal as problem+json (RFC 9457). No problem repeats what the caller sent."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.application import errors
+
+log = logging.getLogger(__name__)
+
+STATUS_OF = {
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.InProgress: 409,
+    errors.KeyReused: 422,
+    errors.Invalid: 422,
+    errors.Unavailable: 503,
+}
+TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Request body too large",
+    422: "Request not valid",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+
+class Problem(BaseModel):
+    """The body of every answer that is not a success."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    errors: list[dict[str, str]] | None = None
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: which problems it may answer with."""
+    return {
+        status: {
+            "description": TITLES[status],
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    status: int,
+    detail: str | None = None,
+    problems: list[dict[str, str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """The problem+json response of this status."""
+    body = Problem(title=TITLES.get(status, "Error"), status=status, detail=detail, errors=problems)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type="application/problem+json")
+
+
+class TooLargeAsProblem:
+    """Around the whole application: the body limit answers a plain text before any exception handler sees it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        replaced = False
+
+        async def send_problem_instead(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = True
+                await problem(413)(scope, receive, send)
+            elif not replaced:
+                await send(message)
+
+        await self._app(scope, receive, send_problem_instead)
+
+
+def install(app: FastAPI) -> None:
+    """Map validation, HTTP, application and unexpected errors to problems."""
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(errors.ApplicationError)(_application)
+    app.exception_handler(Exception)(_unexpected)
+
+
+def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    """Places and messages only: the default handler would echo the input, which may be personal."""
+    found = [
+        {"where": _place(e["loc"], e["type"]), "type": str(e["type"]), "message": str(e["msg"])}
+        for e in error.errors()[:20]
+    ]
+    if any(e["type"] == "json_invalid" for e in found):
+        return problem(400, "the body is not JSON")
+    return problem(422, "the request does not fit the contract", found)
+
+
+def _place(loc: tuple[Any, ...], kind: str) -> str:
+    named = [*loc[:-1], "(unknown field)"] if kind == "extra_forbidden" else loc
+    return ".".join(str(part) for part in named)
+
+
+def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    detail = error.detail if error.status_code in (401, 403) else None
+    return problem(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+def _application(_request: Request, error: errors.ApplicationError) -> JSONResponse:
+    headers = {}
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.InProgress):
+        headers["Retry-After"] = "1"
+    return problem(STATUS_OF.get(type(error), 500), str(error), headers=headers)
+
+
+def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+    """A bug. Logged by type and place; its text may hold anything, so it goes nowhere."""
+    log.error("unexpected error", exc_info=error)
+    return problem(500, "the service has a fault; it has been recorded")

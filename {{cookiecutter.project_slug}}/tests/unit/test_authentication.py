@@ -1,0 +1,26 @@
+"""Which credential counts as presented. The wire and the database are tested in workflow and integration."""
+
+import pytest
+
+from service.api.authentication import presented_key
+
+
+@pytest.mark.parametrize(
+    ("api_keys", "authorizations", "expected"),
+    [
+        (["svk_a"], [], "svk_a"),
+        ([], ["Bearer svk_a"], "svk_a"),
+        ([], ["bearer svk_a"], "svk_a"),
+        ([], [], None),
+        ([], ["Basic abc"], None),
+        ([], ["Bearer"], None),
+        ([""], [], None),
+        (["svk_a"], ["Bearer svk_a"], None),
+        (["svk_a", "svk_b"], [], None),
+        ([], ["Bearer svk_a", "Bearer svk_b"], None),
+        (["svk_ä"], [], None),
+        (["k" * 201], [], None),
+    ],
+)
+def test_exactly_one_well_formed_credential_counts(api_keys, authorizations, expected):
+    assert presented_key(api_keys, authorizations) == expected

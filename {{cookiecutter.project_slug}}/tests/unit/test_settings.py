@@ -1,0 +1,70 @@
+"""Settings refuse what production must not have, each in one line."""
+
+import pytest
+
+from service.settings import Secrets, Settings, SettingsError, require
+
+GOOD = {
+    "PROFILE": "production",
+    "DATABASE_URL": "postgresql://db.internal/service",
+    "VAULT_ADDR": "https://vault.internal:8200",
+    "MODEL_URL": "https://models.internal/v1",
+    "MODEL_NAME": "real-model",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in [*GOOD, *(field.upper() for field in Secrets.model_fields), "BACKUP_MODEL_NAME", "PORT"]:
+        monkeypatch.delenv(name, raising=False)
+
+    def put(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return put
+
+
+def test_development_needs_nothing(environment):
+    assert Settings().database_url.startswith("sqlite:////")
+
+
+def test_a_production_environment_is_accepted(environment):
+    environment(**GOOD)
+    assert Settings().profile == "production"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"DATABASE_URL": "sqlite:////var/x.db"}, "needs Postgres"),
+        ({"DATABASE_URL": ""}, "needs Postgres"),
+        ({"DATABASE_URL": "postgresql://u:secret@db/x"}, "password in DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://db/x?user=u&password=secret"}, "password in DATABASE_URL"),
+        ({"MODEL_NAME": "stand-in-triage-1"}, "stand-in"),
+        ({"BACKUP_MODEL_NAME": "stand-in-backup-1"}, "stand-in"),
+        ({"MODEL_API_KEY": "sk-1"}, "unset MODEL_API_KEY"),
+        ({"TICKETING_TOKEN": "t"}, "unset TICKETING_TOKEN"),
+        ({"PORT": "many"}, "PORT"),
+        ({"PROFILE": "staging"}, "PROFILE"),
+    ],
+)
+def test_production_refuses_in_one_line_that_quotes_no_secret(environment, change, complaint):
+    environment(**{**GOOD, **change})
+    with pytest.raises(SettingsError, match=complaint) as caught:
+        Settings()
+    assert "\n" not in str(caught.value)
+    assert "secret@" not in str(caught.value)
+    assert "sk-1" not in str(caught.value)
+
+
+def test_a_dotenv_file_is_not_read(environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MODEL_NAME=from-dotenv\nMODEL_API_KEY=from-dotenv\n")
+    environment(**{**GOOD, "MODEL_NAME": "real-model"})
+    assert Settings().model.name == "real-model"
+
+
+def test_required_settings_are_named_together():
+    with pytest.raises(SettingsError, match="set A, B"):
+        require(A="", B=None, C="x")
