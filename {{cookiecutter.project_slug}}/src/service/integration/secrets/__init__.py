@@ -1,0 +1,1 @@
+"""Secrets come from Vault or OpenBao."""

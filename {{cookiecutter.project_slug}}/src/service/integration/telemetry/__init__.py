@@ -1,0 +1,1 @@
+"""OpenTelemetry, wired once per process, and logs that carry the trace id."""

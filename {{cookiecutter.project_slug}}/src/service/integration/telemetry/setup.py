@@ -1,0 +1,129 @@
+"""Where spans, metrics and logs of this process go. Called once, by the composition root, before anything runs."""
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import structlog
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from sqlalchemy import Engine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def configure_telemetry(service: str, process: str, otlp_endpoint: str, directory: Path) -> Callable[[], None]:
+    """Send spans and metrics over OTLP/HTTP to `otlp_endpoint`, or to OTLP JSON files in `directory` without one.
+
+    Prompts and answers are never captured. Returns the function that flushes and closes everything.
+    """
+    os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
+    resource = Resource.create({"service.name": service, "service.instance.id": f"{process}-{os.getpid()}"})
+    spans, measurements = _otlp() if otlp_endpoint else _files(directory, process)
+    tracing = TracerProvider(resource=resource)
+    tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=500))
+    metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
+    trace.set_tracer_provider(tracing)
+    metrics.set_meter_provider(metering)
+
+    def close() -> None:
+        tracing.shutdown()
+        metering.shutdown()
+
+    return close
+
+
+def _otlp() -> tuple[SpanExporter, MetricExporter]:
+    """The exporters read endpoint, headers and time-outs from the standard OTEL_EXPORTER_OTLP_* variables."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(), OTLPMetricExporter()
+
+
+def _files(directory: Path, process: str) -> tuple[SpanExporter, MetricExporter]:
+    from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExporter
+    from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
+
+    directory.mkdir(parents=True, exist_ok=True)
+    return (
+        FileSpanExporter(directory / f"{process}-traces.jsonl"),
+        FileMetricExporter(directory / f"{process}-metrics.jsonl"),
+    )
+
+
+def instrument_sql(engines: Iterable[Engine]) -> None:
+    """A span per SQL statement, without bind values."""
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    # Its declared range stops short of SQLAlchemy 2.1: without `skip_dep_check` it silently does nothing. It is a
+    # singleton that takes its engines once, so all of them go in together.
+    SQLAlchemyInstrumentor().instrument(engines=list(engines), skip_dep_check=True)
+
+
+def traced(name: str, call: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """The same callable inside a span of this name. Exceptions mark the span by type, without their text."""
+    tracer = trace.get_tracer("service")
+
+    @wraps(call)
+    async def within_span(*args: P.args, **kwargs: P.kwargs) -> R:
+        with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+            try:
+                return await call(*args, **kwargs)
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+    return within_span
+
+
+def current_trace_id() -> str:
+    """The running trace's id in 32 hex digits; all zeros outside any trace."""
+    return format(trace.get_current_span().get_span_context().trace_id, "032x")
+
+
+def configure_logs(process: str) -> None:
+    """One JSON object a line on stderr, for structlog and for every library that uses `logging`."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace_id,
+    ]
+    render = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(render)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _add_trace_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        event["trace_id"] = format(span.trace_id, "032x")
+    return event

@@ -1,0 +1,1 @@
+"""The downstream ticketing system: contract in application/effects/contract.py, two adapters here."""

@@ -1,0 +1,91 @@
+"""Secrets from a real OpenBao: AppRole, wrapped secret id, and every way it can refuse."""
+
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from dev.vault import Vault
+from service.integration.secrets.vault import AppRole, VaultUnavailable, read_secrets
+from service.settings import Secrets
+from tests.processes import free_port
+
+SLUG = "vault-test"
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory):
+    """A running OpenBao, set up as `svc run` sets it up."""
+    made = Vault(tmp_path_factory.mktemp("vault"), SLUG, free_port(), free_port())
+    process = subprocess.Popen(made.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def still_running() -> None:
+        assert process.poll() is None, "OpenBao ended: run its command by hand to see why"
+
+    try:
+        made.make_ready(still_running)
+        made.app_secrets({"MODEL_API_KEY": "model-key"})
+        yield made
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def login(vault, tmp_path):
+    file = tmp_path / "secret-id"
+    vault.issue_secret_id(file)
+    return AppRole(vault.address, vault.role_id, file)
+
+
+def test_all_secrets_are_read_and_do_not_print(login):
+    known = read_secrets(Secrets, login, f"{SLUG}/app")
+    assert known.model_api_key.get_secret_value() == "model-key"
+    assert len(known.audit_key.get_secret_value()) == 64
+    assert "model-key" not in repr(known)
+
+
+def test_the_environment_cannot_add_or_replace_a_secret(vault, login, monkeypatch):
+    monkeypatch.setenv("MODEL_API_KEY", "from-the-environment")
+    monkeypatch.setenv("AUDIT_KEY", "from-the-environment")
+    known = read_secrets(Secrets, login, f"{SLUG}/app")
+    assert "from-the-environment" not in {v.get_secret_value() for v in known.__dict__.values()}
+
+
+def test_a_wrapped_secret_id_works_once(login):
+    read_secrets(Secrets, login, f"{SLUG}/app")
+    with pytest.raises(VaultUnavailable, match="refused the login"):
+        read_secrets(Secrets, login, f"{SLUG}/app")
+
+
+def test_another_path_is_forbidden(login):
+    with pytest.raises(VaultUnavailable, match="refused"):
+        read_secrets(Secrets, login, "other/app")
+
+
+def test_a_wrong_role_is_refused(login):
+    with pytest.raises(VaultUnavailable, match="VAULT_ROLE_ID"):
+        read_secrets(Secrets, replace(login, role_id="nobody"), f"{SLUG}/app")
+
+
+def test_a_missing_field_is_named(vault, login):
+    kept = vault.read("app")
+    vault.write("app", {name: value for name, value in kept.items() if name != "digest_key"})
+    try:
+        with pytest.raises(VaultUnavailable, match="lacks digest_key"):
+            read_secrets(Secrets, login, f"{SLUG}/app")
+    finally:
+        vault.write("app", kept)
+
+
+def test_a_missing_secret_id_file_is_named(login, tmp_path):
+    with pytest.raises(VaultUnavailable, match="VAULT_SECRET_ID_FILE"):
+        read_secrets(Secrets, replace(login, secret_id_file=tmp_path / "absent"), f"{SLUG}/app")
+
+
+@pytest.mark.parametrize("addr", ["http://127.0.0.1:1", "not a url", "http://nowhere.invalid:8200"])
+def test_an_unreachable_vault_is_one_line(login, addr):
+    with pytest.raises(VaultUnavailable) as caught:
+        read_secrets(Secrets, replace(login, addr=addr), f"{SLUG}/app")
+    assert "\n" not in str(caught.value)
+    assert "VAULT_ADDR" in str(caught.value)
