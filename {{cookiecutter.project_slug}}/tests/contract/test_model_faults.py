@@ -9,7 +9,7 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 
 from service.application.triage.contract import Ticket
 from service.application.unusable import ModelUnusable
-from service.bootstrap import releases_from
+from service.cli.migrate import releases_from
 from service.inference.gateway import Limits
 from service.inference.models import ChatModel
 from service.inference.triage import ModelTriager

@@ -13,7 +13,7 @@ from service.api.problems import documented
 from service.application.decision import JsonObject
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
-from service.application.triage.contract import Text
+from service.application.text import Text
 
 router = APIRouter()
 Reviewer = Annotated[Caller, requires(Role.REVIEWER)]

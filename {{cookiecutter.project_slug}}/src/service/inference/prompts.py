@@ -3,7 +3,7 @@
 Copyable: needs PyYAML, nothing of this project. A prompt file is
 
     ---
-    id: triage            # also: version, owner, changelog, variables
+    id: greeting          # also: version, owner, changelog, variables
     ---
     ## System
     ...

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from service.application.text import Text
+
 VERSION = "triage-contract-1"
 
 
@@ -29,24 +31,10 @@ class Priority(StrEnum):
     URGENT = "urgent"
 
 
-def _storable(text: str) -> str:
-    """Postgres text cannot hold NUL, and UTF-8 cannot hold a lone surrogate: refuse both at the border."""
-    if "\x00" in text:
-        raise ValueError("must not contain the NUL character")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("must not contain lone surrogates") from None
-    return text
-
-
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be blank")
     return text
-
-
-Text = Annotated[str, AfterValidator(_storable)]
 
 
 class Ticket(BaseModel):

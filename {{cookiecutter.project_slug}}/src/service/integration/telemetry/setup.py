@@ -3,18 +3,22 @@
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
 from sqlalchemy import Engine
 
 P = ParamSpec("P")
@@ -29,7 +33,7 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
     os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
     resource = Resource.create({"service.name": service, "service.instance.id": f"{process}-{os.getpid()}"})
     spans, measurements = _otlp() if otlp_endpoint else _files(directory, process)
-    tracing = TracerProvider(resource=resource)
+    tracing = TracerProvider(sampler=ParentBased(RequestsAndJobs()), resource=resource)
     tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=500))
     metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
     trace.set_tracer_provider(tracing)
@@ -40,6 +44,26 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
         metering.shutdown()
 
     return close
+
+
+class RequestsAndJobs(Sampler):
+    """Traces begin with a request or a job. What runs under neither, such as polling for flags, is housekeeping."""
+
+    def should_sample(  # noqa: PLR0913 - the SDK calls it like this
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        wanted = kind is not SpanKind.CLIENT
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if wanted else Decision.DROP, attributes if wanted else None)
+
+    def get_description(self) -> str:
+        return type(self).__name__
 
 
 def _otlp() -> tuple[SpanExporter, MetricExporter]:

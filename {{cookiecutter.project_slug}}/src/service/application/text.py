@@ -1,0 +1,19 @@
+"""Text that every part of the service can hold: the database, JSON on the wire, and logs."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def _storable(text: str) -> str:
+    """Postgres text cannot hold NUL, and UTF-8 cannot hold a lone surrogate: refuse both at the border."""
+    if "\x00" in text:
+        raise ValueError("must not contain the NUL character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]

@@ -1,0 +1,232 @@
+"""The composition root. Read it top to bottom: it is the table of contents of the running system.
+
+settings -> secrets -> telemetry -> database -> flags and releases -> adapters -> use cases -> processes
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import signal
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+from fastapi import FastAPI
+from opentelemetry.util.genai.handler import TelemetryHandler
+from sqlalchemy import text
+
+from service.api.app import Service, create_app
+from service.application.decision import JsonObject
+from service.application.effects.contract import Ticketing
+from service.application.effects.use_case import DeliverEffect, ReconcileEffects
+from service.application.errors import Unavailable
+from service.application.history import ShowDecision
+from service.application.review.use_case import Reviewable, ReviewWork
+from service.application.triage import contract
+from service.application.triage.use_case import USE_CASE as TRIAGE
+from service.application.triage.use_case import TriageTicket, effect_of
+from service.inference.gateway import Limits
+from service.inference.models import ChatModel
+from service.inference.triage import ModelTriager
+from service.integration.database.api_keys import SqlKeyring
+from service.integration.database.archive import SqlDecisionArchive
+from service.integration.database.ledger import SqlBacklog, SqlLedger
+from service.integration.database.records import SqlRecords
+from service.integration.database.releases import SqlReleases
+from service.integration.database.reviews import SqlReviewDesk
+from service.integration.database.session import Database, open_database
+from service.integration.flags.provider import DatabaseFlagProvider
+from service.integration.flags.switches import FlagSwitches
+from service.integration.jobs import make_enqueue, run_worker
+from service.integration.secrets.vault import AppRole, read_secrets
+from service.integration.telemetry.setup import (
+    configure_logs,
+    configure_telemetry,
+    current_trace_id,
+    instrument_sql,
+    traced,
+)
+from service.integration.ticketing.http import HttpTicketing
+from service.project import slug
+from service.settings import Secrets, Settings, require
+
+# The HTTP client's own limits, per read; the total is held by the gateway and by the ticketing adapter.
+HTTP_TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
+HTTP_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
+
+
+def settings() -> Settings:
+    """This process's settings. Raises `SettingsError`."""
+    return Settings()
+
+
+def secrets(config: Settings) -> Secrets:
+    """This process's secrets, from the vault and nowhere else. Raises `SettingsError`, `VaultUnavailable`."""
+    vault = config.vault
+    require(VAULT_ADDR=vault.addr, VAULT_ROLE_ID=vault.role_id, VAULT_SECRET_ID_FILE=vault.secret_id_file)
+    login = AppRole(vault.addr, vault.role_id, Path(vault.secret_id_file))
+    return read_secrets(Secrets, login, f"{slug()}/app")
+
+
+def telemetry(config: Settings, process: str) -> Callable[[], None]:
+    """Logs, spans and metrics of this process; returns what closes them."""
+    configure_logs(process)
+    return configure_telemetry(slug(), process, config.telemetry.otlp_endpoint, config.var_dir / "telemetry")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database and what is read from it all the time: flags and releases, kept fresh by one poller."""
+
+    database: Database
+    releases: SqlReleases
+    flags: DatabaseFlagProvider
+    switches: FlagSwitches
+
+    async def close(self) -> None:
+        self.flags.shutdown()
+        await self.database.close()
+
+
+def open_store(config: Settings) -> Store:
+    """Open the migrated database and load flags and releases."""
+    database = open_database(config.database_url)
+    instrument_sql(database.engines)
+    releases = SqlReleases(database)
+    flags = DatabaseFlagProvider(database, kill_file=config.var_dir / "AI_OFF", also_refresh=releases.refresh)
+    switches = FlagSwitches(flags, releases, internal_tenants=config.internal_tenants)
+    return Store(database, releases, flags, switches)
+
+
+def use_cases(store: Store, config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Service:
+    """Everything the API can do."""
+    enqueue = make_enqueue(store.database)
+    records = SqlRecords(store.database, enqueue, digest=_keyed_digest(known), clock=_now)
+    triage = TriageTicket(
+        triager=triager(config, known, http),
+        rollout=store.switches,
+        records=records,
+        now=_now,
+        new_id=_new_id,
+        trace_id=current_trace_id,
+    )
+    desk = SqlReviewDesk(store.database, enqueue, clock=_now)
+    reviewables = {TRIAGE: Reviewable(validate=_triage_outcome, effect=effect_of)}
+    return Service(
+        triage=traced("triage ticket", triage.__call__),
+        reviews=ReviewWork(desk, reviewables),
+        show_decision=ShowDecision(SqlDecisionArchive(store.database)),
+        find_caller=SqlKeyring(store.database).find,
+        check=_checks(store),
+    )
+
+
+def triager(config: Settings, known: Secrets, http: httpx2.AsyncClient) -> ModelTriager:
+    """The model and, if one is set, its backup."""
+    model = config.model
+    require(MODEL_URL=model.url, MODEL_NAME=model.name)
+    spans = TelemetryHandler(instrumentation_scope_name="service.inference")
+    primary = ChatModel(http, model.url, model.name, known.model_api_key.get_secret_value, spans)
+    backup = None
+    if model.backup_url:
+        require(BACKUP_MODEL_NAME=model.backup_name)
+        key = known.backup_model_api_key.get_secret_value
+        backup = ChatModel(http, model.backup_url, model.backup_name, key, spans)
+    return ModelTriager(primary, backup, Limits(deadline_s=model.deadline_s, attempt_s=model.attempt_s))
+
+
+def api() -> FastAPI:
+    """The API process. Fails here, before it listens, when a setting, the vault or the database is missing."""
+    config = settings()
+    known = secrets(config)
+    close_telemetry = telemetry(config, "api")
+    store = open_store(config)
+    http = httpx2.AsyncClient(timeout=HTTP_TIMEOUT, limits=HTTP_LIMITS)
+    service = use_cases(store, config, known, http)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await http.aclose()
+        await store.close()
+        close_telemetry()
+
+    return create_app(service, title=slug(), lifespan=lifespan)
+
+
+async def worker() -> None:
+    """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
+    config = settings()
+    known = secrets(config)
+    close_telemetry = telemetry(config, "worker")
+    require(TICKETING_URL=config.ticketing.url)
+    store = open_store(config)
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
+    async with httpx2.AsyncClient(timeout=HTTP_TIMEOUT, limits=HTTP_LIMITS) as http:
+        ticketing = HttpTicketing(
+            http, config.ticketing.url, known.ticketing_token.get_secret_value, config.ticketing.timeout_s
+        )
+        deliver, reconcile = effect_jobs(store, ticketing)
+        ready_file = config.var_dir / "worker.ready"
+        try:
+            await run_worker(
+                store.database,
+                deliver,
+                reconcile,
+                executor_id=config.process.executor_id,
+                ready=ready_file.touch,
+                stop=stop,
+            )
+        finally:
+            ready_file.unlink(missing_ok=True)
+    await store.close()
+    close_telemetry()
+
+
+def effect_jobs(store: Store, ticketing: Ticketing) -> tuple[DeliverEffect, ReconcileEffects]:
+    """The two jobs: deliver one effect, and queue unfinished ones again."""
+    ledger = SqlLedger(store.database, clock=_now)
+    backlog = SqlBacklog(store.database, make_enqueue(store.database), clock=_now)
+    return DeliverEffect(store.switches, ledger, ticketing), ReconcileEffects(store.switches, backlog)
+
+
+def _triage_outcome(outcome: JsonObject) -> JsonObject:
+    """Validated as JSON, as the model's answer is: strict about types, lax about nothing."""
+    return contract.TriageOutcome.model_validate_json(json.dumps(outcome)).model_dump(mode="json")
+
+
+def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:
+    """HMAC-SHA-256 of a request's canonical JSON: equal requests match, and nobody can guess them from it."""
+    key = known.digest_key.get_secret_value().encode()
+
+    def digest(request: JsonObject) -> str:
+        canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
+        return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
+
+    return digest
+
+
+def _checks(store: Store) -> Callable[[], Awaitable[dict[str, bool]]]:
+    async def check() -> dict[str, bool]:
+        try:
+            await store.database.read(lambda session: session.execute(text("select 1")).scalar())
+        except Unavailable:
+            return {"database": False, "flags": store.flags.loaded}
+        return {"database": True, "flags": store.flags.loaded}
+
+    return check
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,45 @@
+"""Start real processes for tests, on free ports, and end them whatever happens."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import httpx2
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(arguments: Sequence[str], port: int, **environment: str) -> Iterator[str]:
+    """`python -m <arguments>` until the block ends; yields its base URL once it answers. Fails with its output."""
+    command = [sys.executable, "-m", *arguments, "--port", str(port)]
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        _wait(process, f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _wait(process: subprocess.Popen[str], url: str) -> None:
+    for _ in range(200):
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended: {process.communicate()[0]}")
+        try:
+            httpx2.get(url, timeout=1)
+            return
+        except httpx2.HTTPError:
+            time.sleep(0.05)
+    raise RuntimeError(f"{process.args} does not answer")

@@ -1,0 +1,77 @@
+"""What the documents name exists: files, commands, settings, reasons."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service import settings
+from service.application.decision import Reason
+from service.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "AGENTS.md",
+    *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")),
+]
+PATH = re.compile(r"`((?:src|tests|docs|dev|migrations|prompts|evals|flags)/[\w./*-]*|[A-Z]+\.md)`")
+
+
+def text(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_named_exists(document):
+    named = PATH.findall(text(document))
+    assert [path for path in named if not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_and_command_named_exists(document):
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text(document), re.MULTILINE)) <= targets
+    assert set(re.findall(r"`?(?:uv run )?svc ([a-z]+)", text(document))) <= set(COMMANDS)
+
+
+def test_the_request_is_walked_through_files_in_order():
+    walked = [p for p in PATH.findall(text("ARCHITECTURE.md")) if p.endswith(".py")]
+    story = ["api/triage.py", "use_case.py", "records.py", "switches.py", "gateway.py", "policy.py", "jobs.py"]
+    places = [next(i for i, p in enumerate(walked) if p.endswith(name)) for name in story]
+    assert places == sorted(places)
+
+
+def test_the_settings_table_is_complete_and_true():
+    groups = [g for g in vars(settings).values() if isinstance(g, type) and issubclass(g, settings.Group)]
+    known = {str(f.validation_alias) for group in groups for f in group.model_fields.values()}
+    # The table holds what the processes read; WORKER_VAULT_SECRET_ID_FILE is read by `svc run` only.
+    table = text("README.md").partition("## Settings")[2].partition("## Where")[0]
+    documented = {
+        n for row in table.splitlines() if row.startswith("| `") for n in re.findall(r"`([A-Z_]+)`", row.split("|")[1])
+    }
+    assert documented == known
+
+
+def test_every_secret_is_named():
+    assert [name for name in settings.Secrets.model_fields if f"`{name}`" not in text("README.md")] == []
+
+
+def test_every_reason_is_documented():
+    assert [reason for reason in Reason if f"`{reason}`" not in text("README.md")] == []
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_checked():
+    layers = re.search(r'name = "Calls go inward: (.*)"', text("pyproject.toml"))
+    assert layers
+    assert layers[1] in text("ARCHITECTURE.md")
+
+
+def test_the_replace_the_example_steps_name_every_file_of_the_example():
+    steps = text("CONTRIBUTING.md").partition("## Replace the example")[2]
+    for file in [*(ROOT / "src").rglob("*.py"), *(ROOT / "prompts").rglob("*.md"), *(ROOT / "flags").glob("*.json")]:
+        if "triage" in file.read_text(encoding="utf-8"):
+            relative = file.relative_to(ROOT).as_posix()
+            assert relative in steps or f"{file.parent.relative_to(ROOT).as_posix()}/" in steps, relative

@@ -1,0 +1,130 @@
+"""The whole service on embedded parts, started once as a user starts it: `svc run`."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+OF_THE_USER = ("DATABASE_URL", "VAULT_ADDR", "MODEL_URL", "BACKUP_MODEL_URL", "TICKETING_URL", "SVC_API_KEY", "PROFILE")
+
+
+def clean_environment(**values: str) -> dict[str, str]:
+    """This process's environment without the service's own settings, plus the given ones."""
+    kept = {name: value for name, value in os.environ.items() if name not in OF_THE_USER}
+    return {**kept, "PYTHONPATH": str(ROOT / "src"), **values}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running service and how to reach each of its parts."""
+
+    var: Path
+    base_url: str
+    model_url: str
+    backup_url: str
+    ticketing_url: str
+    keys: dict[str, str]
+
+    def post(self, path: str, key: str = "caller", **arguments: Any) -> httpx2.Response:
+        headers = {"X-API-Key": self.keys[key], **arguments.pop("headers", {})}
+        return httpx2.post(f"{self.base_url}{path}", headers=headers, timeout=30, **arguments)
+
+    def get(self, path: str, key: str = "caller") -> httpx2.Response:
+        return httpx2.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]}, timeout=30)
+
+    def triage(self, body: str, subject: str = "A message", **fields: str) -> dict[str, Any]:
+        answer = self.post("/v1/triage", json={"subject": subject, "body": body, **fields})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(f"file:{self.var / 'service.db'}?mode=ro", uri=True) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def svc(self, *arguments: str, key: str | None = "operator") -> subprocess.CompletedProcess[str]:
+        environment = clean_environment(VAR_DIR=str(self.var))
+        if key:
+            environment["SVC_API_KEY"] = self.keys[key]
+        return subprocess.run(
+            [sys.executable, "-m", "service", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def fault(self, part: str, mode: str, times: int | None = None) -> None:
+        url = {"model": self.model_url, "backup": self.backup_url, "ticketing": self.ticketing_url}[part]
+        body = {"mode": mode} if times is None else {"mode": mode, "for": times}
+        httpx2.post(f"{url}/faults", json=body).raise_for_status()
+
+    def tickets(self) -> list[dict[str, Any]]:
+        return list(httpx2.get(f"{self.ticketing_url}/tickets").json())
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The first true value of `condition`, asked every 50 ms; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not so within {seconds:g} s")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """`svc run` on a fresh var/, until the session ends."""
+    var = tmp_path_factory.mktemp("stack")
+    output = (var / "run.out").open("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "run"],
+        cwd=ROOT,
+        env=clean_environment(VAR_DIR=str(var), PORT=str(free_port())),
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield Stack(var, **_when_ready(process, var))
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _when_ready(process: subprocess.Popen[bytes], var: Path) -> dict[str, Any]:
+    written = var / "dev.json"
+    deadline = time.monotonic() + 90
+    while not written.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"svc run did not become ready:\n{(var / 'run.out').read_text()}")
+        time.sleep(0.1)
+    told = json.loads(written.read_text())
+    return {name: told[name] for name in ("base_url", "model_url", "backup_url", "ticketing_url", "keys")}
+
+
+@pytest.fixture(autouse=True)
+def healthy_parts(request):
+    """Whatever a test broke is whole again for the next one."""
+    yield
+    if "stack" in request.fixturenames:
+        used = request.getfixturevalue("stack")
+        for part in ("model", "backup", "ticketing"):
+            used.fault(part, "ok")

@@ -1,0 +1,73 @@
+"""Production starts with everything it needs, or not at all, with one line that says why."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import free_port
+from tests.workflow.conftest import ROOT, clean_environment
+
+GOOD = {
+    "PROFILE": "production",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/service",
+    "MODEL_URL": "https://models.internal/v1",
+    "MODEL_NAME": "real-model",
+    "VAULT_ROLE_ID": "role",
+}
+
+
+def start(command: str, tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "secret-id").write_text("s.unusable")
+    given = {**GOOD, "VAULT_SECRET_ID_FILE": str(tmp_path / "secret-id"), "VAR_DIR": str(tmp_path)}
+    return subprocess.run(
+        [sys.executable, "-m", "service", command],
+        cwd=ROOT,
+        env=clean_environment(**{**given, **environment}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_an_unreachable_vault_stops_the_start(tmp_path, command):
+    ended = start(command, tmp_path, VAULT_ADDR=f"http://127.0.0.1:{free_port()}")
+    assert ended.returncode == 3
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert "vault" in ended.stderr
+    assert "VAULT_ADDR" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"VAULT_ADDR": ""}, "set VAULT_ADDR"),
+        ({"MODEL_API_KEY": "sk-planted"}, "unset MODEL_API_KEY"),
+        ({"DATABASE_URL": "postgresql://u:hunter2@db/x"}, "password"),
+        ({"DATABASE_URL": ""}, "Postgres"),
+        ({"MODEL_NAME": "stand-in-triage-1"}, "stand-in"),
+        ({"PORT": "eighty"}, "PORT"),
+    ],
+)
+def test_what_production_must_not_have_stops_the_start(tmp_path, change, words):
+    ended = start("serve", tmp_path, **{"VAULT_ADDR": "http://127.0.0.1:1", **change})
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert words in ended.stderr
+    assert "hunter2" not in ended.stderr
+    assert "sk-planted" not in ended.stderr
+
+
+def test_a_secret_in_a_dotenv_file_is_not_accepted(tmp_path):
+    (tmp_path / ".env").write_text("VAULT_ADDR=http://127.0.0.1:9\nMODEL_API_KEY=planted\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", "serve"],
+        cwd=tmp_path,
+        env=clean_environment(**GOOD),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "set VAULT_ADDR" in ended.stderr

@@ -1,0 +1,110 @@
+"""People decide what the service would not: list, claim, verdict, and what follows downstream."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.workflow.conftest import eventually
+
+UNCLEAR = "hello there, a question about something"
+CORRECTED = {
+    "category": "product",
+    "priority": "low",
+    "entities": [],
+    "draft_reply": "Thank you for asking.",
+    "evidence": ["a question"],
+    "confidence": 1.0,
+}
+
+
+@pytest.fixture
+def review(stack):
+    """An open review item: (review id, decision id)."""
+    decision = stack.triage(UNCLEAR)["decision_id"]
+    [item] = [r for r in stack.get("/v1/reviews?state=open", "reviewer").json() if r["decision_id"] == decision]
+    return item["id"], decision
+
+
+def verdict(stack, review_id, **body):
+    return stack.post(f"/v1/reviews/{review_id}/verdict", key="reviewer", json=body)
+
+
+def effect(stack, decision):
+    return stack.get(f"/v1/decisions/{decision}").json()["effect"]
+
+
+def ticket(stack, decision):
+    return [t for t in stack.tickets() if t["key"] == f"triage:{decision}"]
+
+
+def test_the_reviewer_sees_the_message_and_the_outcome(stack, review):
+    [item] = [r for r in stack.get("/v1/reviews?state=open", "reviewer").json() if r["id"] == review[0]]
+    assert item["request"]["body"] == UNCLEAR
+    assert item["outcome"]["category"]
+
+
+def test_approve_sends_the_same_job(stack, review):
+    review_id, decision = review
+    assert stack.post(f"/v1/reviews/{review_id}/claim", key="reviewer").json()["state"] == "claimed"
+    closed = verdict(stack, review_id, verdict="approve", note="fine")
+    assert closed.status_code == 200, closed.text
+    eventually(lambda: effect(stack, decision)["state"] == "done")
+    assert len(ticket(stack, decision)) == 1
+    shown = stack.get(f"/v1/decisions/{decision}").json()["review"]
+    assert (shown["state"], shown["verdict"], shown["note"]) == ("closed", "approve", "fine")
+
+
+def test_correct_writes_the_corrected_outcome(stack, review):
+    review_id, decision = review
+    assert verdict(stack, review_id, verdict="correct", outcome=CORRECTED, note="").status_code == 200
+    eventually(lambda: effect(stack, decision)["state"] == "done")
+    assert ticket(stack, decision)[0]["body"]["category"] == "product"
+
+
+def test_reject_writes_nothing(stack, review):
+    review_id, decision = review
+    assert verdict(stack, review_id, verdict="reject", note="spam").status_code == 200
+    assert effect(stack, decision) == {"state": "none", "reference": None}
+    assert ticket(stack, decision) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"verdict": "reject"}, 422),
+        ({"verdict": "correct", "note": "x"}, 422),
+        ({"verdict": "approve", "outcome": CORRECTED}, 422),
+        ({"verdict": "correct", "outcome": {**CORRECTED, "category": "nonsense"}}, 422),
+        ({"verdict": "correct", "outcome": {**CORRECTED, "extra": 1}}, 422),
+        ({"verdict": "perhaps"}, 422),
+        ({}, 422),
+    ],
+)
+def test_a_verdict_that_does_not_fit_is_refused_and_the_item_stays_open(stack, review, body, status):
+    review_id, decision = review
+    assert verdict(stack, review_id, **body).status_code == status
+    assert stack.get(f"/v1/decisions/{decision}").json()["review"]["state"] == "open"
+
+
+def test_a_closed_review_stays_closed(stack, review):
+    review_id, _ = review
+    assert verdict(stack, review_id, verdict="reject", note="n").status_code == 200
+    assert verdict(stack, review_id, verdict="approve").status_code == 409
+    assert stack.post(f"/v1/reviews/{review_id}/claim", key="reviewer").status_code == 409
+
+
+def test_racing_verdicts_give_one_ticket(stack, review):
+    review_id, decision = review
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: verdict(stack, review_id, verdict="approve").status_code, range(8)))
+    assert sorted(answers) == [200] + [409] * 7
+    eventually(lambda: effect(stack, decision)["state"] == "done")
+    assert len(ticket(stack, decision)) == 1
+
+
+def test_only_reviewers_of_the_tenant_review(stack, review):
+    review_id, _ = review
+    assert stack.get("/v1/reviews", key="caller").status_code == 403
+    assert stack.get("/v1/reviews", key="other_tenant").status_code == 403
+    assert stack.post(f"/v1/reviews/{review_id}/claim", key="caller").status_code == 403
+    assert stack.post("/v1/reviews/no-such-review/claim", key="reviewer").status_code == 404

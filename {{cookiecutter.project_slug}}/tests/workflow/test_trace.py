@@ -1,0 +1,83 @@
+"""One request is one trace, from the route to the ticketing call in the other process."""
+
+import json
+
+from tests.workflow.conftest import eventually
+
+CLEAR = "I was charged twice for order 12345-A. Please refund the second payment of $49.90."
+
+
+def spans_of(stack, trace_id):
+    """Every span of the trace: span id -> (process, name, parent id, attributes)."""
+    found = {}
+    for file in (stack.var / "telemetry").glob("*-traces.jsonl"):
+        process = file.name.removesuffix("-traces.jsonl")
+        for line in file.read_text().splitlines():
+            for resource in json.loads(line)["resourceSpans"]:
+                for scope in resource["scopeSpans"]:
+                    for span in scope["spans"]:
+                        if span["traceId"] == trace_id:
+                            attributes = {a["key"]: a["value"] for a in span.get("attributes", [])}
+                            found[span["spanId"]] = process, span["name"], span.get("parentSpanId"), attributes
+    return found
+
+
+def ancestors(spans, name):
+    """Names from the (first) span of this name up to the root."""
+    chain, current = [], next((s for s in spans.values() if s[1] == name), None)
+    while current:
+        chain.append(f"{current[0]}: {current[1]}")
+        current = spans.get(current[2])
+    return chain
+
+
+def whole_trace(stack):
+    trace_id = stack.triage(CLEAR)["trace_id"]
+    return eventually(
+        lambda: (s := spans_of(stack, trace_id)) and any(v[1] == "POST /tickets" for v in s.values()) and s
+    )
+
+
+def test_the_model_call_hangs_under_the_use_case_under_the_route(stack):
+    spans = whole_trace(stack)
+    [model] = {s[1] for s in spans.values() if s[1].startswith("chat ")}
+    assert ancestors(spans, model) == [f"api: {model}", "api: triage ticket", "api: POST /v1/triage"]
+
+
+def test_the_ticketing_call_in_the_worker_hangs_under_the_request(stack):
+    spans = whole_trace(stack)
+    chain = ancestors(spans, "POST /tickets")
+    assert chain[0] == "worker: POST /tickets"
+    assert "worker: deliver effect" in chain
+    assert chain[-1] == "api: POST /v1/triage"
+
+
+def test_sql_of_both_processes_is_in_the_trace(stack):
+    spans = whole_trace(stack)
+    statements = {(p, a.get("db.query.text", {}).get("stringValue", "")) for p, _, _, a in spans.values()}
+    assert any(p == "api" and "INSERT INTO decision" in text for p, text in statements)
+    assert any(p == "worker" and "effect" in text for p, text in statements)
+
+
+def test_the_model_span_follows_the_genai_conventions_and_holds_no_content(stack):
+    spans = whole_trace(stack)
+    [attributes] = [a for _, name, _, a in spans.values() if name.startswith("chat ")]
+    assert attributes["gen_ai.operation.name"] == {"stringValue": "chat"}
+    assert {"gen_ai.request.model", "gen_ai.response.model", "gen_ai.usage.input_tokens"} <= attributes.keys()
+    assert "gen_ai.input.messages" not in attributes
+
+
+def test_polling_leaves_no_traces(stack):
+    whole_trace(stack)
+    for file in (stack.var / "telemetry").glob("*-traces.jsonl"):
+        for line in file.read_text().splitlines():
+            spans = [s for r in json.loads(line)["resourceSpans"] for g in r["scopeSpans"] for s in g["spans"]]
+            roots = {s["name"] for s in spans if not s.get("parentSpanId")}
+            assert {name for name in roots if not name.startswith(("POST /v1", "GET /v1"))} == set()
+
+
+def test_no_span_holds_the_customers_text(stack):
+    stack.triage("The zebra-striped umbrella marker never arrived at my door.")
+    eventually(lambda: whole_trace(stack))
+    for file in (stack.var / "telemetry").glob("*.jsonl"):
+        assert "zebra-striped umbrella" not in file.read_text()
