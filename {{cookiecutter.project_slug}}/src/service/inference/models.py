@@ -79,7 +79,8 @@ class ChatModel:
             return completion
 
     async def _post(self, body: dict[str, Any]) -> bytes:
-        headers = {"Authorization": f"Bearer {self.api_key()}"}
+        key = self.api_key()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         propagate.inject(headers)
         url = f"{self.url.rstrip('/')}/chat/completions"
         try:

@@ -6,7 +6,7 @@ from service.application.decision import Disposition, Prediction, Source
 from service.application.release import Thresholds
 from service.application.triage.contract import Category, Priority, Ticket, TriageOutcome
 
-# Words after which a person must look first, whatever the model thought of the message.
+# Words after which a person must look first, whatever the model thought of the message. Add your customers' languages.
 HIGH_STAKES = (
     "lawyer",
     "attorney",
@@ -28,6 +28,13 @@ HIGH_STAKES = (
     "injured",
     "caught fire",
     "electric shock",
+    "anwalt",  # de
+    "betrug",
+    "avocat",  # fr
+    "fraude",  # fr, es
+    "abogado",  # es
+    "prawnik",  # pl
+    "oszust",
 )
 
 _ACTIVE = re.compile(r"https?:|www\.|<\s*[a-z/!]|\]\s*\(|javascript:|data:", re.IGNORECASE)

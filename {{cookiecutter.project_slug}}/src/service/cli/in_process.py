@@ -1,0 +1,55 @@
+"""The triage use case inside this process, for `svc eval`: everything behind it real but the callers."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from service import bootstrap
+from service.application.decision import JsonObject
+from service.application.identity import Caller, Role
+from service.application.release import Release
+from service.application.triage.contract import Ticket
+from service.cli.migrate import prepare, releases_from
+from service.integration.database.migrate import project_root
+from service.settings import Secrets, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationService:
+    """The use case as the evaluation suite sees it: one ticket in, one answer out."""
+
+    answer: Callable[[Ticket], Awaitable[JsonObject]]
+    release: Release
+    target: str
+
+
+@asynccontextmanager
+async def evaluation_service(
+    model_url: str, model_name: str, model_api_key: str, workdir: Path
+) -> AsyncIterator[EvaluationService]:
+    """The use case on a fresh SQLite file in `workdir`, all flags on, no backup model, no worker.
+
+    The backup is left out on purpose: the suite measures the release, not what catches its failures.
+    """
+    config = Settings(
+        process={"profile": "development", "var_dir": workdir},
+        database={"url": f"sqlite:///{workdir / 'evaluation.db'}"},
+        model={"url": model_url, "name": model_name, "backup_url": "", "backup_name": ""},
+    )
+    root = project_root()
+    prepare(config, root)
+    known = {**dict.fromkeys(Secrets.model_fields, "evaluation"), "model_api_key": model_api_key}
+    secrets = Secrets.model_validate(known)
+    caller = Caller("evaluation", "evaluation", frozenset({Role.CALLER}))
+    target = "stand-in" if "stand-in" in model_name else str(httpx2.URL(model_url).host)
+    release = releases_from(root / "prompts")[-1]
+    store = bootstrap.open_store(config)
+    try:
+        async with httpx2.AsyncClient(timeout=bootstrap.HTTP_TIMEOUT, limits=bootstrap.HTTP_LIMITS) as http:
+            triage = bootstrap.use_cases(store, config, secrets, http).triage
+            yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
+    finally:
+        await store.close()

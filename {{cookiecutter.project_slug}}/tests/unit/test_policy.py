@@ -1,0 +1,138 @@
+"""Who looks first. Properties hold for every ticket, outcome and threshold, not for an example."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.application.decision import Disposition, Prediction, Source
+from service.application.release import Thresholds
+from service.application.triage.contract import Category, Priority, Ticket, TriageOutcome
+from service.application.triage.policy import HIGH_STAKES, disposition, is_grounded, is_high_stakes
+
+BODY = "I was charged twice for my March invoice. Please refund one payment."
+TICKET = Ticket(subject="Charged twice", body=BODY)
+CALM = "abcdefghij \n"  # letters that spell none of the high-stakes words
+words = st.text(alphabet=CALM, min_size=1, max_size=60).filter(str.strip)
+tickets = st.builds(Ticket, subject=words, body=words)
+thresholds = st.builds(Thresholds, auto=st.floats(0, 1))
+
+
+def outcome(**changes):
+    good = {
+        "category": Category.BILLING,
+        "priority": Priority.NORMAL,
+        "entities": [],
+        "draft_reply": None,
+        "evidence": ["I was charged twice"],
+        "confidence": 0.9,
+    }
+    return TriageOutcome(**(good | changes))
+
+
+outcomes = st.builds(
+    TriageOutcome,
+    category=st.sampled_from(Category),
+    priority=st.sampled_from(Priority),
+    entities=st.just([]),
+    draft_reply=st.none() | words,
+    evidence=st.lists(words, max_size=3),
+    confidence=st.floats(0, 1),
+)
+predictions = st.builds(
+    Prediction,
+    outcome=outcomes,
+    source=st.sampled_from(Source),
+    model_version=st.just("m"),
+)
+
+
+def decided(ticket=TICKET, source=Source.MODEL, auto_allowed=True, auto=0.75, **changes):
+    prediction = Prediction(outcome=outcome(**changes), source=source, model_version="m")
+    return disposition(ticket, prediction, Thresholds(auto=auto), auto_allowed)
+
+
+@pytest.mark.parametrize("source", [Source.MODEL, Source.BACKUP])
+def test_a_confident_grounded_answer_of_a_model_passes(source):
+    assert decided(source=source) is Disposition.AUTO
+
+
+@pytest.mark.parametrize("category", [Category.COMPLAINT, Category.OTHER])
+def test_complaints_and_the_unclassified_are_reviewed(category):
+    assert decided(category=category) is Disposition.REVIEW
+
+
+def test_confidence_at_the_threshold_passes_and_below_it_does_not():
+    assert decided(confidence=0.75) is Disposition.AUTO
+    assert decided(confidence=0.7499) is Disposition.REVIEW
+
+
+def test_no_evidence_is_not_grounded():
+    assert decided(evidence=[]) is Disposition.REVIEW
+
+
+def test_one_invented_quote_among_true_ones_is_enough_for_a_review():
+    assert decided(evidence=["I was charged twice", "I hereby waive my rights"]) is Disposition.REVIEW
+
+
+def test_spacing_and_case_of_a_quote_do_not_matter():
+    assert is_grounded(TICKET, outcome(evidence=["i was\n CHARGED   twice"]))
+
+
+@pytest.mark.parametrize("word", HIGH_STAKES)
+def test_each_high_stakes_word_escalates_wherever_it_stands(word):
+    assert decided(ticket=Ticket(subject="", body=f"well, {word.upper()}!")) is Disposition.ESCALATE
+    assert decided(ticket=Ticket(subject=word, body="see above")) is Disposition.ESCALATE
+
+
+def test_an_ordinary_message_names_nothing_high_stakes():
+    assert not is_high_stakes(TICKET)
+
+
+@given(tickets, predictions, thresholds, st.booleans())
+@settings(deadline=None)
+def test_urgent_always_escalates(ticket, prediction, limits, auto_allowed):
+    urgent = Prediction(
+        outcome=prediction.outcome.model_copy(update={"priority": Priority.URGENT}),
+        source=prediction.source,
+        model_version="m",
+    )
+    assert disposition(ticket, urgent, limits, auto_allowed) is Disposition.ESCALATE
+
+
+@given(tickets, predictions, thresholds, st.booleans(), st.sampled_from(HIGH_STAKES))
+@settings(deadline=None)
+def test_a_high_stakes_message_escalates_whatever_was_predicted(ticket, prediction, limits, allowed, word):
+    grave = ticket.model_copy(update={"body": f"{ticket.body} {word}"})
+    assert disposition(grave, prediction, limits, allowed) is Disposition.ESCALATE
+
+
+@given(outcomes, thresholds, st.sampled_from([Source.RULES, Source.CACHE]))
+@settings(deadline=None)
+def test_rules_and_cache_never_pass_alone(predicted, limits, source):
+    quoting = predicted.model_copy(update={"evidence": ["charged twice"], "confidence": 1.0})
+    prediction = Prediction(outcome=quoting, source=source, model_version="m")
+    assert disposition(TICKET, prediction, limits, True) is not Disposition.AUTO
+
+
+@given(predictions, thresholds)
+@settings(deadline=None)
+def test_nothing_passes_alone_while_auto_is_off(prediction, limits):
+    assert disposition(TICKET, prediction, limits, False) is not Disposition.AUTO
+
+
+@given(words, thresholds)
+@settings(deadline=None)
+def test_an_ungrounded_quote_never_passes(quote, limits):
+    invented = f"{quote} zzz"
+    prediction = Prediction(outcome=outcome(evidence=[invented]), source=Source.MODEL, model_version="m")
+    assert disposition(TICKET, prediction, limits, True) is not Disposition.AUTO
+
+
+@given(tickets, predictions, thresholds, st.booleans())
+@settings(deadline=None)
+def test_what_passes_is_always_sure_grounded_and_of_a_model(ticket, prediction, limits, auto_allowed):
+    if disposition(ticket, prediction, limits, auto_allowed) is Disposition.AUTO:
+        assert auto_allowed
+        assert prediction.source in (Source.MODEL, Source.BACKUP)
+        assert prediction.outcome.confidence >= limits.auto
+        assert is_grounded(ticket, prediction.outcome)
