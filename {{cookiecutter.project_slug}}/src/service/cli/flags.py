@@ -1,0 +1,80 @@
+"""`svc flags`: see and change what is on, from the next fifth of a second, in every process."""
+
+from typing import Annotated
+
+import typer
+
+from service.application.errors import Invalid
+from service.cli.operator import opened, operator, print_json, print_table, reader
+from service.integration.flags import store
+
+app = typer.Typer(help="Show and set feature flags.", no_args_is_help=True, add_completion=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_flags(as_json: AsJson = False) -> None:
+    """Every flag with what it gives by default, and whether rules decide for some callers."""
+    with opened() as (config, database):
+        reader(config, database)
+        flags = database.read_sync(store.read_document)["flags"]
+    rows = [
+        {
+            "name": name,
+            "default": flag["defaultVariant"],
+            "targeting": bool(flag.get("targeting")),
+            "state": flag["state"],
+            "variants": list(flag["variants"]),
+        }
+        for name, flag in sorted(flags.items())
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("FLAG", "DEFAULT", "RULES", "STATE", "VARIANTS"),
+        [
+            (r["name"], r["default"], "yes" if r["targeting"] else "no", r["state"], ", ".join(r["variants"]))
+            for r in rows
+        ],
+    )
+
+
+@app.command()
+def show(name: str) -> None:
+    """One flag as it is written."""
+    with opened() as (config, database):
+        reader(config, database)
+        flags = database.read_sync(store.read_document)["flags"]
+    if name not in flags:
+        raise Invalid(f"there is no flag {name}; there are: {', '.join(sorted(flags))}")
+    print_json({name: flags[name]})
+
+
+@app.command("set")
+def set_flag(
+    name: str,
+    variant: str,
+    reason: Annotated[str, typer.Option(help="Why; kept for ever in the history.")],
+) -> None:
+    """Give every caller this variant. Rules of the flag are dropped; the history keeps them."""
+    with opened() as (config, database):
+        who = operator(config, database)
+        revision = database.write_sync(lambda session: store.set_flag(session, name, variant, who.subject, reason))
+    print(f"{name} is {variant} for everybody, revision {revision}")
+
+
+@app.command()
+def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, as_json: AsJson = False) -> None:
+    """The newest revisions: when, who, why."""
+    with opened() as (config, database):
+        reader(config, database)
+        revisions = database.read_sync(lambda session: store.history(session, limit))
+    if as_json:
+        print_json([{"rev": r.rev, "at": r.at, "actor": r.actor, "reason": r.reason, "doc": r.doc} for r in revisions])
+        return
+    print_table(
+        ("REV", "AT", "ACTOR", "REASON"),
+        [(r.rev, r.at.isoformat(timespec="seconds"), r.actor, r.reason) for r in revisions],
+    )

@@ -1,0 +1,76 @@
+"""`svc migrate`: database, flags and releases brought up to date. Safe to repeat; changes nothing that is there."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from service.application.release import Release
+from service.application.triage import contract, rules
+from service.application.triage.use_case import USE_CASE as TRIAGE
+from service.inference import prompts
+from service.integration.database.migrate import migrate as migrate_database
+from service.integration.database.migrate import project_root
+from service.integration.database.releases import publish
+from service.integration.database.session import open_database
+from service.integration.flags import store
+from service.settings import Settings
+
+ACTOR = "svc migrate"
+
+
+def migrate() -> None:
+    """Bring the database up to date: tables, missing flags of the profile, releases from prompts/."""
+    prepared = prepare(Settings(), project_root())
+    print("tables     up to date")
+    print(f"flags      {_added(prepared.flags)}")
+    print(f"releases   {_added(prepared.releases)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `prepare` added: names of flags and releases."""
+
+    flags: list[str]
+    releases: list[str]
+
+
+def prepare(config: Settings, root: Path) -> Prepared:
+    """Bring the database up to date: tables, the profile's missing flags, releases from prompts/. Safe to repeat."""
+    seed = json.loads((root / "flags" / f"{config.profile.value}.json").read_text(encoding="utf-8"))
+    found = releases_from(root / "prompts")
+    database = open_database(config.database_url)
+
+    def fill(session: Session) -> Prepared:
+        flags = store.add_missing(session, seed, ACTOR)
+        published = [release.name for release in found if publish(session, release, ACTOR)]
+        return Prepared(flags, published)
+
+    try:
+        migrate_database(database, root)
+        return database.write_sync(fill)
+    finally:
+        database.close_sync()
+
+
+def releases_from(prompts_dir: Path) -> list[Release]:
+    """The releases that the prompt files stand for. Raises `PromptError`."""
+    found = []
+    for file in sorted(prompts_dir.glob(f"{TRIAGE}/*.md")):
+        prompt = prompts.parse(file.read_text(encoding="utf-8"), name=str(file))
+        found.append(
+            Release(
+                use_case=TRIAGE,
+                prompt_id=prompt.id,
+                prompt_version=prompt.version,
+                prompt=prompt.body,
+                contract_version=contract.VERSION,
+                rules_version=rules.VERSION,
+            )
+        )
+    return found
+
+
+def _added(names: list[str]) -> str:
+    return f"added: {', '.join(names)}" if names else "up to date"

@@ -1,0 +1,238 @@
+"""The tables, as the migrations build them. A test fails when the two differ.
+
+Only `payload.request`, `effect.body` and `review_item.corrected` hold what a customer wrote, besides the model's
+own words in outcomes and answers; `audit`, `release` and `flag_revision` refuse UPDATE and DELETE by trigger.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in, aware and in UTC out, on every database. A naive value is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        # SQLite stores no zone; what is stored there was UTC when it went in.
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# JSON rather than JSONB: text comes back with its key order, and a stored answer must be the answer that was given.
+Json = JSON(none_as_null=True)
+# SQLite counts only INTEGER primary keys by itself.
+Counter = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Common ground of all tables."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime, dict[str, Any]: Json, list[str]: JSON}
+
+
+class DecisionRow(Base):
+    """One answered request. Never changed after it is written."""
+
+    __tablename__ = "decision"
+    __table_args__ = (Index(None, "tenant", "at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    use_case: Mapped[str]
+    tenant: Mapped[str]
+    actor: Mapped[str]
+    outcome: Mapped[dict[str, Any]]
+    disposition: Mapped[str]
+    source: Mapped[str]
+    degraded: Mapped[bool]
+    reason: Mapped[str | None]
+    release: Mapped[str]
+    prompt_version: Mapped[str]
+    model_version: Mapped[str]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    cost_usd: Mapped[float | None]
+    trace_id: Mapped[str]
+    at: Mapped[datetime]
+
+
+class PayloadRow(Base):
+    """What the customer wrote, apart from the decision so that it can be erased without losing the decision."""
+
+    __tablename__ = "payload"
+
+    decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), primary_key=True)
+    tenant: Mapped[str]
+    customer_ref: Mapped[str | None] = mapped_column(index=True)
+    request: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class IdempotencyRow(Base):
+    """A claim on an idempotency key, then its answer. `owner` is the attempt that holds the claim."""
+
+    __tablename__ = "idempotency"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    actor: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_digest: Mapped[str]
+    answer: Mapped[dict[str, Any] | None]
+    owner: Mapped[str]
+    claimed_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
+
+
+class ReviewItemRow(Base):
+    """A decision that waits for, or was decided by, a person."""
+
+    __tablename__ = "review_item"
+    __table_args__ = (Index(None, "tenant", "state", "opened_at"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), unique=True)
+    tenant: Mapped[str]
+    use_case: Mapped[str]
+    disposition: Mapped[str]
+    state: Mapped[str]
+    opened_at: Mapped[datetime]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+    verdict: Mapped[str | None]
+    reviewer: Mapped[str | None]
+    note: Mapped[str | None]
+    corrected: Mapped[dict[str, Any] | None]
+    closed_at: Mapped[datetime | None]
+
+
+class EffectRow(Base):
+    """The side-effect ledger: one write to a downstream system, from intent to reference.
+
+    `enqueues` numbers the jobs made for it; `leased_until` keeps two workers from trying it at once.
+    """
+
+    __tablename__ = "effect"
+    __table_args__ = (Index(None, "state", "next_attempt_at"),)
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), index=True)
+    tenant: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    attempts: Mapped[int]
+    enqueues: Mapped[int]
+    reference: Mapped[str | None]
+    last_error: Mapped[str | None]
+    next_attempt_at: Mapped[datetime]
+    leased_until: Mapped[datetime | None]
+    traceparent: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class AuditRow(Base):
+    """Who did what to which object, when. Append-only; `details` never holds a customer's words or a secret."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "tenant", "at"), {"sqlite_autoincrement": True})
+
+    seq: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    at: Mapped[datetime]
+    tenant: Mapped[str]
+    actor: Mapped[str]
+    action: Mapped[str]
+    object: Mapped[str]
+    details: Mapped[dict[str, Any]]
+    trace_id: Mapped[str | None]
+
+
+class ApiKeyRow(Base):
+    """An API key by the SHA-256 of its secret; the secret itself is nowhere."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[str]
+    subject: Mapped[str]
+    tenant: Mapped[str]
+    roles: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class FlagRevisionRow(Base):
+    """One state of all flags. The newest counts; going back is a new revision. Append-only."""
+
+    __tablename__ = "flag_revision"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    rev: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    doc: Mapped[dict[str, Any]]
+    actor: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime]
+
+
+class ReleaseRow(Base):
+    """A published release. Append-only."""
+
+    __tablename__ = "release"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    use_case: Mapped[str]
+    bundle: Mapped[dict[str, Any]]
+    published_at: Mapped[datetime]
+    published_by: Mapped[str]
+
+
+class EvalReportRow(Base):
+    """The verdict of one suite run on the release with this digest."""
+
+    __tablename__ = "eval_report"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(index=True)
+    suite: Mapped[str]
+    target: Mapped[str]
+    verdict: Mapped[str]
+    at: Mapped[datetime]
+
+
+def table_of(row: type[Base]) -> Table:
+    """The plain table, for statements on the way of every request: without the ORM's unit of work they cost half."""
+    return cast(Table, row.__table__)

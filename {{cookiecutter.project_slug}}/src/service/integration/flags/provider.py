@@ -1,0 +1,134 @@
+"""The OpenFeature provider over the database: flagd's evaluator, fed by a short poll.
+
+It always answers from memory. When the database is away or a document is bad, the last good document counts;
+before the first document every flag has its code default, which is "off". The kill file needs no database.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from openfeature.contrib.tools.flagd.core import FlagdCore
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
+from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
+from openfeature.provider import AbstractProvider, Metadata
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sqlalchemy.orm import Session
+
+from service.application.decision import JsonObject
+from service.application.errors import Invalid, Unavailable
+from service.integration.database.session import Database, cause_of
+from service.integration.flags import document, store
+
+T = TypeVar("T")
+Objects = Sequence[FlagValueType] | Mapping[str, FlagValueType]
+log = logging.getLogger(__name__)
+
+
+class DatabaseFlagProvider(AbstractProvider):
+    """`also_refresh` is called at each poll too. While `kill_file` exists, every boolean flag is off."""
+
+    def __init__(
+        self,
+        database: Database,
+        kill_file: Path | None = None,
+        also_refresh: Callable[[], None] | None = None,
+        interval_s: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self._database, self._kill_file, self._also_refresh = database, kill_file, also_refresh
+        self._interval_s = interval_s
+        self._core = FlagdCore()
+        self._seen = 0
+        self._loaded = False
+        self._trouble: str | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a good document was ever read."""
+        return self._loaded
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Poll once, then keep polling from a thread. A database that is away is not an error: flags are off."""
+        self.poll()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_polling, name="flag-poller", daemon=True)
+            self._thread.start()
+
+    def shutdown(self) -> None:
+        """Stop polling. The last answers stay available."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    def poll(self) -> None:
+        """Take in the newest revision if there is one. Never raises; trouble is logged when it begins and ends."""
+        trouble = None
+        try:
+            with suppress_instrumentation():  # five traces a second would bury those of requests
+                revision, newest = self._database.read_sync(self._newer)
+                # Between reading and using the flags, so that a release they name is known when they name it.
+                if self._also_refresh is not None:
+                    self._also_refresh()
+            if newest is not None:
+                self._seen = revision  # a bad document is not tried again and again
+                self._use(newest)
+        except Invalid as error:
+            log.error("flag revision %s is ignored: %s", self._seen, error)
+        except Unavailable as error:
+            trouble = cause_of(error)
+        except Exception as error:  # a poller that dies would freeze every switch
+            trouble = f"{type(error).__name__}: {error}"
+        if trouble != self._trouble:
+            log.warning("flags cannot be refreshed: %s", trouble) if trouble else log.info("flags are fresh again")
+        self._trouble = trouble
+
+    def get_metadata(self) -> Metadata:
+        return Metadata(name="database")
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        if self._kill_file is not None and self._kill_file.exists():
+            return FlagResolutionDetails(False, variant="off", reason=Reason.DISABLED)
+        return self._core.resolve_boolean_value(flag_key, default_value, evaluation_context)
+
+    def resolve_string_details(
+        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[str]:
+        return self._core.resolve_string_value(flag_key, default_value, evaluation_context)
+
+    def resolve_integer_details(
+        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[int]:
+        return self._core.resolve_integer_value(flag_key, default_value, evaluation_context)
+
+    def resolve_float_details(
+        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[float]:
+        return self._core.resolve_float_value(flag_key, default_value, evaluation_context)
+
+    def resolve_object_details(
+        self, flag_key: str, default_value: Objects, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[Objects]:
+        return self._core.resolve_object_value(flag_key, default_value, evaluation_context)
+
+    def _use(self, newest: JsonObject) -> None:
+        document.validate(newest)
+        changed = self._core.set_flags_and_get_changed_keys(json.dumps(newest))
+        self._loaded = True
+        self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=changed))
+
+    def _newer(self, session: Session) -> tuple[int, JsonObject | None]:
+        revision = store.newest_revision(session)
+        return revision, store.read_document(session) if revision != self._seen else None
+
+    def _keep_polling(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self.poll()

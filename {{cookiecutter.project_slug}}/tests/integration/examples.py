@@ -1,0 +1,82 @@
+"""Decisions, callers and a clock for database tests."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.application.decision import Decision, Disposition, Effect, JsonObject, Source, Usage
+from service.application.identity import Caller, Role
+from service.integration.database.records import SqlRecords
+from service.integration.database.session import Database
+
+ALICE = Caller("alice", "acme", frozenset({Role.CALLER}))
+REVIEWER = Caller("rita", "acme", frozenset({Role.REVIEWER}))
+REQUEST: JsonObject = {"subject": "Hello", "body": "where is my order? ✓", "channel": None, "customer_ref": "c-1"}
+
+
+@dataclass
+class Clock:
+    """A clock that goes only when told."""
+
+    at: datetime = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@dataclass
+class Queue:
+    """Stands where the job engine's enqueue goes, and counts. Fails when told to."""
+
+    jobs: list[tuple[str, int]] = field(default_factory=list)
+    broken: bool = False
+
+    def __call__(self, session: Session, key: str, number: int, traceparent: str | None) -> None:
+        if self.broken:
+            raise RuntimeError("the queue is broken")
+        self.jobs.append((key, number))
+
+
+def digest(request: JsonObject) -> str:
+    return repr(sorted(request.items()))
+
+
+def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **changes: Any) -> Decision:
+    fields: dict[str, Any] = {
+        "id": id_,
+        "use_case": "triage",
+        "tenant": ALICE.tenant,
+        "actor": ALICE.subject,
+        "outcome": {"category": "delivery", "draft_reply": "Soon."},
+        "disposition": disposition,
+        "source": Source.MODEL,
+        "degraded": False,
+        "reason": None,
+        "release": "triage-abc",
+        "prompt_version": "1",
+        "model_version": "m-1",
+        "usage": Usage(10, 5, 0.001),
+        "trace_id": "0" * 32,
+        "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
+    }
+    return Decision(**{**fields, **changes})
+
+
+def effect(decision_id: str = "d-1") -> Effect:
+    return Effect(f"triage:{decision_id}", decision_id, {"decision_id": decision_id, "body": "où?"})
+
+
+async def store(database: Database, clock: Clock, made: Decision, with_effect: bool = False) -> None:
+    """Close one decision without an idempotency key."""
+    records = SqlRecords(database, Queue(), digest, clock)
+    await records.close(made, None, REQUEST, {}, effect(made.id) if with_effect else None)
+
+
+def rows(database: Database, row: type[Any]) -> list[Any]:
+    return list(database.read_sync(lambda session: session.execute(select(row)).scalars().all()))

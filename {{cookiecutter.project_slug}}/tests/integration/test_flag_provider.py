@@ -1,0 +1,241 @@
+"""Flags from the database: fast, validated, and never worse than the last good state."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from service.application.errors import Invalid, Unavailable
+from service.application.identity import Caller, Role
+from service.application.release import Release
+from service.integration.database import releases
+from service.integration.database.session import Database
+from service.integration.database.tables import AuditRow, FlagRevisionRow
+from service.integration.flags import document, store
+from service.integration.flags.provider import DatabaseFlagProvider
+from service.integration.flags.switches import FlagSwitches
+from tests.integration.examples import ALICE, rows
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVELOPMENT = json.loads((ROOT / "flags" / "development.json").read_text())
+PRODUCTION = json.loads((ROOT / "flags" / "production.json").read_text())
+INSIDER = Caller("ina", "us", frozenset({Role.CALLER}))
+
+
+def release(version: str) -> Release:
+    return Release(
+        use_case="triage",
+        prompt_id="triage",
+        prompt_version=version,
+        prompt="Sort this.",
+        contract_version="c",
+        rules_version="r",
+    )
+
+
+def seed(database: Database, flags: dict = DEVELOPMENT) -> None:
+    database.write_sync(lambda session: store.add_missing(session, flags, "test"))
+
+
+def set_flag(database: Database, name: str, variant: str) -> None:
+    database.write_sync(lambda session: store.set_flag(session, name, variant, "olga", "a test"))
+
+
+def publish(database: Database, version: str) -> Release:
+    new = release(version)
+    database.write_sync(lambda session: releases.publish(session, new, "test"))
+    return new
+
+
+@pytest.fixture
+def switches(database: Database, tmp_path: Path):
+    """Live switches on an own poller; the kill file is `tmp_path / "AI_OFF"`."""
+    published = releases.SqlReleases(database)
+    provider = DatabaseFlagProvider(database, tmp_path / "AI_OFF", published.refresh)
+    yield FlagSwitches(provider, published, frozenset({"us"}))
+    provider.shutdown()
+
+
+def seconds_until(condition, limit: float = 3.0) -> float:
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < limit, "it never happened"
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
+def test_before_any_revision_everything_is_off(switches):
+    assert not switches.ai_on("triage", ALICE, None)
+    assert not switches.auto_on("triage", ALICE)
+    assert not switches.effects_on()
+    assert switches.release("triage", ALICE, None) is None
+
+
+def test_a_flip_takes_effect_within_a_second(switches, database):
+    seed(database)
+    seconds_until(lambda: switches.ai_on("triage", ALICE, None))
+    for variant in ("off", "on", "off"):
+        set_flag(database, "ai.enabled", variant)
+        took = seconds_until(lambda v=variant: switches.ai_on("triage", ALICE, None) == (v == "on"))
+        assert took < 1.0
+
+
+def test_in_production_ai_begins_with_internal_tenants_and_writes_nothing_alone(switches, database):
+    seed(database, PRODUCTION)
+    seconds_until(switches.effects_on)
+    assert switches.ai_on("triage", INSIDER, "c-1")
+    assert not switches.ai_on("triage", ALICE, "c-1")
+    assert not switches.auto_on("triage", INSIDER)
+
+
+def test_a_release_published_and_chosen_is_used_and_so_is_the_one_before(switches, database):
+    seed(database)
+    first = publish(database, "1")
+    seconds_until(lambda: switches.release("triage", ALICE, None) == first)
+    second = publish(database, "2")
+    seconds_until(lambda: switches.release("triage", ALICE, None) == second)
+    set_flag(database, "triage.release", first.name)
+    seconds_until(lambda: switches.release("triage", ALICE, None) == first)
+    assert switches.release("billing", ALICE, None) is None
+
+
+def test_the_kill_file_turns_everything_off_without_the_database(switches, database, tmp_path):
+    seed(database)
+    seconds_until(lambda: switches.ai_on("triage", ALICE, None))
+    database.close_sync()
+    (tmp_path / "AI_OFF").touch()
+    assert not switches.ai_on("triage", ALICE, None)
+    assert not switches.auto_on("triage", ALICE)
+    assert not switches.effects_on()
+    (tmp_path / "AI_OFF").unlink()
+    assert switches.ai_on("triage", ALICE, None)
+
+
+def test_a_bad_document_is_ignored_and_the_next_good_one_is_not(database):
+    seed(database)
+    provider = DatabaseFlagProvider(database)
+    provider.poll()
+
+    def write_by_hand(session):
+        session.add(FlagRevisionRow(doc={"flagz": {}}, actor="x", reason="y", at=releases.datetime.now(releases.UTC)))
+
+    database.write_sync(write_by_hand)
+    provider.poll()
+    assert provider.resolve_boolean_details("ai.enabled", False).value is True
+    fixed = {"flags": {"ai.enabled": {**DEVELOPMENT["flags"]["ai.enabled"], "defaultVariant": "off"}}}
+    database.write_sync(lambda session: store._append(session, fixed, "x", "repair"))
+    provider.poll()
+    assert provider.resolve_boolean_details("ai.enabled", True).value is False
+
+
+def test_the_last_good_state_outlives_the_database(sqlite_database, monkeypatch):
+    seed(sqlite_database)
+    provider = DatabaseFlagProvider(sqlite_database)
+    provider.poll()
+    assert provider.loaded
+
+    class Away:
+        def read_sync(self, fn):
+            raise Unavailable("the database cannot be reached now")
+
+    provider._database = Away()
+    provider.poll()
+    assert provider.resolve_boolean_details("ai.enabled", False).value is True
+
+
+def test_the_poller_starts_without_a_database_and_finds_it_later(sqlite_database):
+    sqlite_database.write_sync(lambda session: session.execute(text("ALTER TABLE flag_revision RENAME TO elsewhere")))
+    provider = DatabaseFlagProvider(sqlite_database)
+    provider.poll()
+    assert not provider.loaded
+    sqlite_database.write_sync(lambda session: session.execute(text("ALTER TABLE elsewhere RENAME TO flag_revision")))
+    seed(sqlite_database)
+    provider.poll()
+    assert provider.loaded
+
+
+def test_seeding_adds_what_is_missing_and_changes_nothing(database):
+    seed(database)
+    set_flag(database, "triage.auto", "off")
+    more = {"flags": {**DEVELOPMENT["flags"], "billing.ai": DEVELOPMENT["flags"]["triage.ai"]}}
+    assert database.write_sync(lambda session: store.add_missing(session, more, "test")) == ["billing.ai"]
+    assert database.write_sync(lambda session: store.add_missing(session, more, "test")) == []
+    flags = database.read_sync(store.read_document)["flags"]
+    assert flags["triage.auto"]["defaultVariant"] == "off"
+
+
+def test_setting_a_flag_drops_its_rules_and_says_who_and_why(database):
+    seed(database, PRODUCTION)
+    set_flag(database, "triage.ai", "on")
+    flag = database.read_sync(store.read_document)["flags"]["triage.ai"]
+    assert flag["defaultVariant"] == "on"
+    assert "targeting" not in flag
+    newest, first = database.read_sync(store.history)
+    assert (newest.actor, newest.reason, newest.rev) == ("olga", "a test", first.rev + 1)
+    assert "targeting" in first.doc["flags"]["triage.ai"]
+    entry = next(row for row in rows(database, AuditRow) if row.action == "flag.set")
+    assert (entry.object, entry.actor, entry.details["variant"]) == ("triage.ai", "olga", "on")
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "reason", "message"),
+    [
+        ("ai.enabeld", "off", "typo", "there is no flag ai.enabeld"),
+        ("ai.enabled", "maybe", "typo", "no variant maybe"),
+        ("triage.release", "triage-unknown", "typo", "no release of triage"),
+        ("ai.enabled", "off", "  ", "a reason is required"),
+    ],
+)
+def test_a_wrong_set_is_refused_and_leaves_no_revision(sqlite_database, name, variant, reason, message):
+    seed(sqlite_database)
+    with pytest.raises(Invalid, match=message):
+        sqlite_database.write_sync(lambda session: store.set_flag(session, name, variant, "olga", reason))
+    assert len(sqlite_database.read_sync(store.history)) == 1
+
+
+SWITCH = DEVELOPMENT["flags"]["ai.enabled"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ({**SWITCH, "defaultVariant": "maybe"}, "defaultVariant"),
+        ({k: v for k, v in SWITCH.items() if k != "defaultVariant"}, "defaultVariant"),
+        ({**SWITCH, "state": "on"}, "state"),
+        ({**SWITCH, "variants": {"on": True, "off": 0}}, "switch"),
+        ({**SWITCH, "variants": {"on": True}}, "switch"),
+        ({**SWITCH, "variants": {"on": False, "off": True}}, "switch"),
+        ({**SWITCH, "targeting": "internal"}, "targeting"),
+        ({**SWITCH, "targeting": {"no_such_operator": [1]}}, "cannot be evaluated"),
+        ({**SWITCH, "targeting": {"if": [True, "onn", "off"]}}, "cannot be evaluated"),
+        ({**SWITCH, "default": "on"}, "unknown field"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_bad_flag_is_refused_when_it_is_written(flag, message):
+    with pytest.raises(Invalid, match=message):
+        document.validate({"flags": {"ai.enabled": flag}})
+
+
+@pytest.mark.parametrize("bad", [{}, {"flagz": {}}, {"flags": []}, {"flags": {}, "extra": 1}])
+def test_a_document_that_is_none_is_refused(bad):
+    with pytest.raises(Invalid):
+        document.validate(bad)
+
+
+def test_a_growing_percentage_keeps_those_who_are_in(database):
+    provider = DatabaseFlagProvider(database)
+    switches = FlagSwitches(provider, releases.SqlReleases(database))
+    inside: list[set[str]] = []
+    for percent in (20, 50):
+        rule = {"fractional": [["on", percent], ["off", 100 - percent]]}
+        flags = {**DEVELOPMENT["flags"], "triage.ai": {**SWITCH, "targeting": rule}}
+        database.write_sync(lambda session, f=flags: store._append(session, {"flags": f}, "x", "y"))
+        provider.poll()
+        inside.append({ref for ref in map(str, range(500)) if switches.ai_on("triage", ALICE, ref)})
+    provider.shutdown()
+    assert inside[0] < inside[1]
+    assert 60 < len(inside[0]) < 140
+    assert 200 < len(inside[1]) < 300

@@ -1,0 +1,89 @@
+"""`svc keys`, `svc flags`, `svc release`: who may do what, and what the commands print."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.application.errors import Invalid, Unavailable
+from service.cli import flags, keys, release
+from service.integration.database.api_keys import issue_key
+from service.integration.database.session import Database
+from service.integration.flags import store
+from tests.integration.test_flag_provider import publish, seed
+
+
+@pytest.fixture
+def environment(sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The commands' environment: development, this database, nobody's key."""
+    monkeypatch.setenv("PROFILE", "development")
+    monkeypatch.setenv("VAR_DIR", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{sqlite_database.writer.url.database}")
+    monkeypatch.delenv("SVC_API_KEY", raising=False)
+    return monkeypatch
+
+
+def run(app, *arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_first_key_needs_no_key_and_the_second_does(environment):
+    create = ("create", "--subject", "olga", "--tenant", "acme", "--role", "operator")
+    first = run(keys.app, *create)
+    assert first.exit_code == 0
+    assert isinstance(run(keys.app, *create).exception, Invalid)
+    environment.setenv("SVC_API_KEY", first.stdout.strip())
+    assert run(keys.app, *create).exit_code == 0
+    listed = json.loads(run(keys.app, "list", "--json").stdout)
+    assert [key["subject"] for key in listed] == ["olga", "olga"]
+
+
+@pytest.mark.parametrize(
+    ("role", "may_read", "may_write"),
+    [("operator", True, True), ("auditor", True, False), ("reviewer", False, False), ("caller", False, False)],
+)
+def test_operators_change_and_auditors_look(environment, sqlite_database, role, may_read, may_write):
+    seed(sqlite_database)
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {role}))
+    read = run(flags.app, "list")
+    write = run(flags.app, "set", "ai.enabled", "off", "--reason", "why not")
+    assert (read.exit_code == 0, write.exit_code == 0) == (may_read, may_write)
+    newest = sqlite_database.read_sync(store.history)[0]
+    assert (newest.actor == "x") == may_write
+
+
+def test_in_development_the_running_services_operator_key_serves(environment, sqlite_database, tmp_path):
+    seed(sqlite_database)
+    key = issue_key(sqlite_database, "operator", "demo", {"operator"})
+    (tmp_path / "dev.json").write_text(json.dumps({"keys": {"operator": key}}))
+    assert run(flags.app, "set", "triage.ai", "off", "--reason", "a test").exit_code == 0
+    (tmp_path / "dev.json").write_text("{")
+    assert isinstance(run(flags.app, "list").exception, Invalid)
+
+
+def test_tables_and_json_show_the_same_flags(environment, sqlite_database):
+    seed(sqlite_database)
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor"}))
+    names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)]
+    assert names == [line.split()[0] for line in run(flags.app, "list").stdout.splitlines()[1:]]
+    assert json.loads(run(flags.app, "show", "triage.ai").stdout)["triage.ai"]["defaultVariant"] == "on"
+    assert json.loads(run(flags.app, "history", "--json").stdout)[0]["rev"] == 1
+
+
+def test_a_release_is_listed_shown_and_chosen(environment, sqlite_database):
+    seed(sqlite_database)
+    name = publish(sqlite_database, "7").name
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"operator"}))
+    assert [row["name"] for row in json.loads(run(release.app, "list", "--json").stdout)] == [name]
+    assert json.loads(run(release.app, "show", name, "--json").stdout)["prompt_version"] == "7"
+    assert run(flags.app, "set", "triage.release", name, "--reason", "pin").exit_code == 0
+
+
+def test_a_database_that_is_away_is_one_line_with_the_cause(environment):
+    environment.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+    environment.setenv("SVC_API_KEY", "svk_0_0")
+    error = run(flags.app, "list").exception
+    assert isinstance(error, Unavailable)
+    assert "refused" in str(error)
+    assert "\n" not in str(error)
