@@ -60,11 +60,6 @@ HTTP_TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
 HTTP_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
 
 
-def settings() -> Settings:
-    """This process's settings. Raises `SettingsError`."""
-    return Settings()
-
-
 def secrets(config: Settings) -> Secrets:
     """This process's secrets, from the vault and nowhere else. Raises `SettingsError`, `VaultUnavailable`."""
     vault = config.vault
@@ -140,9 +135,8 @@ def triager(config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Model
     return ModelTriager(primary, backup, Limits(deadline_s=model.deadline_s, attempt_s=model.attempt_s))
 
 
-def api() -> FastAPI:
+def api(config: Settings) -> FastAPI:
     """The API process. Fails here, before it listens, when a setting, the vault or the database is missing."""
-    config = settings()
     known = secrets(config)
     close_telemetry = telemetry(config, "api")
     store = open_store(config)
@@ -159,9 +153,8 @@ def api() -> FastAPI:
     return create_app(service, title=slug(), lifespan=lifespan)
 
 
-async def worker() -> None:
+async def worker(config: Settings) -> None:
     """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
-    config = settings()
     known = secrets(config)
     close_telemetry = telemetry(config, "worker")
     require(TICKETING_URL=config.ticketing.url)
@@ -173,7 +166,8 @@ async def worker() -> None:
         ticketing = HttpTicketing(
             http, config.ticketing.url, known.ticketing_token.get_secret_value, config.ticketing.timeout_s
         )
-        deliver, reconcile = effect_jobs(store, ticketing)
+        # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
+        deliver, reconcile = effect_jobs(store, ticketing, lease_s=config.ticketing.timeout_s + 5)
         ready_file = config.var_dir / "worker.ready"
         try:
             await run_worker(
@@ -190,9 +184,9 @@ async def worker() -> None:
     close_telemetry()
 
 
-def effect_jobs(store: Store, ticketing: Ticketing) -> tuple[DeliverEffect, ReconcileEffects]:
+def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[DeliverEffect, ReconcileEffects]:
     """The two jobs: deliver one effect, and queue unfinished ones again."""
-    ledger = SqlLedger(store.database, clock=_now)
+    ledger = SqlLedger(store.database, clock=_now, lease_s=lease_s)
     backlog = SqlBacklog(store.database, make_enqueue(store.database), clock=_now)
     return DeliverEffect(store.switches, ledger, ticketing), ReconcileEffects(store.switches, backlog)
 

@@ -134,6 +134,12 @@ def test_a_faulty_statement_stays_a_bug(database):
     assert not isinstance(caught.value, Unavailable)
 
 
+def test_what_customers_wrote_is_in_no_error_message(database):
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - which one depends on the driver
+        database.write_sync(lambda session: session.execute(text("SELEKT :words"), {"words": "my own words"}))
+    assert "my own words" not in str(caught.value)
+
+
 def test_a_connection_lost_between_requests_is_replaced_unnoticed(postgres_database):
     postgres_database.read_sync(lambda session: session.execute(text("SELECT 1")))
     with postgres_database.writer.connect() as other:

@@ -2,6 +2,8 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -119,30 +121,38 @@ def test_a_bad_document_is_ignored_and_the_next_good_one_is_not(database):
     provider.poll()
 
     def write_by_hand(session):
-        session.add(FlagRevisionRow(doc={"flagz": {}}, actor="x", reason="y", at=releases.datetime.now(releases.UTC)))
+        session.add(FlagRevisionRow(doc={"flagz": {}}, actor="x", reason="y", at=datetime.now(UTC)))
 
     database.write_sync(write_by_hand)
     provider.poll()
     assert provider.resolve_boolean_details("ai.enabled", False).value is True
     fixed = {"flags": {"ai.enabled": {**DEVELOPMENT["flags"]["ai.enabled"], "defaultVariant": "off"}}}
-    database.write_sync(lambda session: store._append(session, fixed, "x", "repair"))
+    database.write_sync(lambda session: store.append_revision(session, fixed, "x", "repair"))
     provider.poll()
     assert provider.resolve_boolean_details("ai.enabled", True).value is False
 
 
-def test_the_last_good_state_outlives_the_database(sqlite_database, monkeypatch):
-    seed(sqlite_database)
-    provider = DatabaseFlagProvider(sqlite_database)
-    provider.poll()
-    assert provider.loaded
+def test_the_last_good_state_outlives_the_database(database, caplog):
+    class Flaky:
+        away = False
 
-    class Away:
         def read_sync(self, fn):
-            raise Unavailable("the database cannot be reached now")
+            if self.away:
+                raise Unavailable("the database cannot be reached now")
+            return database.read_sync(fn)
 
-    provider._database = Away()
+    seed(database)
+    provider = DatabaseFlagProvider(flaky := Flaky())
     provider.poll()
+    flaky.away = True
+    set_flag(database, "ai.enabled", "off")
+    for _ in range(3):
+        provider.poll()
     assert provider.resolve_boolean_details("ai.enabled", False).value is True
+    assert len(caplog.records) == 1, "an outage is logged when it begins, not five times a second"
+    flaky.away = False
+    provider.poll()
+    assert provider.resolve_boolean_details("ai.enabled", True).value is False
 
 
 def test_the_poller_starts_without_a_database_and_finds_it_later(sqlite_database):
@@ -177,6 +187,15 @@ def test_setting_a_flag_drops_its_rules_and_says_who_and_why(database):
     assert "targeting" in first.doc["flags"]["triage.ai"]
     entry = next(row for row in rows(database, AuditRow) if row.action == "flag.set")
     assert (entry.object, entry.actor, entry.details["variant"]) == ("triage.ai", "olga", "on")
+
+
+def test_of_operators_changing_flags_at_once_none_undoes_the_other(database):
+    seed(database)
+    names = [name for name in DEVELOPMENT["flags"] if document.is_switch(name)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda name: set_flag(database, name, "off"), names))
+    flags = database.read_sync(store.read_document)["flags"]
+    assert [flags[name]["defaultVariant"] for name in names] == ["off"] * len(names)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +251,7 @@ def test_a_growing_percentage_keeps_those_who_are_in(database):
     for percent in (20, 50):
         rule = {"fractional": [["on", percent], ["off", 100 - percent]]}
         flags = {**DEVELOPMENT["flags"], "triage.ai": {**SWITCH, "targeting": rule}}
-        database.write_sync(lambda session, f=flags: store._append(session, {"flags": f}, "x", "y"))
+        database.write_sync(lambda session, f=flags: store.append_revision(session, {"flags": f}, "x", "y"))
         provider.poll()
         inside.append({ref for ref in map(str, range(500)) if switches.ai_on("triage", ALICE, ref)})
     provider.shutdown()

@@ -101,6 +101,7 @@ def test_the_same_idempotency_key_gets_the_same_answer_and_one_decision(stack):
 
 
 def test_a_downstream_outage_delays_the_ticket_but_loses_and_doubles_nothing(stack):
+    eventually(lambda: stack.rows("select count(*) from effect where state != 'done'") == [(0,)])
     stack.fault("ticketing", "drop-after-write", times=1)
     decision = stack.triage(CLEAR)["decision_id"]
     eventually(lambda: effect_of(stack, decision)["state"] == "done", seconds=20)

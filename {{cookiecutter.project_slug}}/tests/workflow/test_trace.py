@@ -6,6 +6,8 @@ from tests.workflow.conftest import eventually
 
 CLEAR = "I was charged twice for order 12345-A. Please refund the second payment of $49.90."
 
+SERVER = 2  # SPAN_KIND_SERVER in OTLP
+
 
 def spans_of(stack, trace_id):
     """Every span of the trace: span id -> (process, name, parent id, attributes)."""
@@ -32,10 +34,15 @@ def ancestors(spans, name):
 
 
 def whole_trace(stack):
+    """All spans of one request, once both processes have written theirs: each parent is there but the root's."""
     trace_id = stack.triage(CLEAR)["trace_id"]
-    return eventually(
-        lambda: (s := spans_of(stack, trace_id)) and any(v[1] == "POST /tickets" for v in s.values()) and s
-    )
+
+    def complete():
+        spans = spans_of(stack, trace_id)
+        orphans = [name for _, name, parent, _ in spans.values() if parent not in spans]
+        return spans if "POST /tickets" in {s[1] for s in spans.values()} and orphans == ["POST /v1/triage"] else None
+
+    return eventually(complete)
 
 
 def test_the_model_call_hangs_under_the_use_case_under_the_route(stack):
@@ -72,12 +79,11 @@ def test_polling_leaves_no_traces(stack):
     for file in (stack.var / "telemetry").glob("*-traces.jsonl"):
         for line in file.read_text().splitlines():
             spans = [s for r in json.loads(line)["resourceSpans"] for g in r["scopeSpans"] for s in g["spans"]]
-            roots = {s["name"] for s in spans if not s.get("parentSpanId")}
-            assert {name for name in roots if not name.startswith(("POST /v1", "GET /v1"))} == set()
+            assert {s["name"] for s in spans if not s.get("parentSpanId") and s["kind"] != SERVER} == set()
 
 
 def test_no_span_holds_the_customers_text(stack):
     stack.triage("The zebra-striped umbrella marker never arrived at my door.")
-    eventually(lambda: whole_trace(stack))
+    whole_trace(stack)
     for file in (stack.var / "telemetry").glob("*.jsonl"):
         assert "zebra-striped umbrella" not in file.read_text()

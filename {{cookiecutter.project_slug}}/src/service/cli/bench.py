@@ -13,12 +13,12 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a `svc run` that is running now. Exit 3 when nothing runs."""
-    from service.bootstrap import settings
     from service.cli.run import development_part
+    from service.settings import Settings
 
     yardstick = development_part("bench")
     try:
-        figures = yardstick.bench(settings().var_dir, requests, rounds)
+        figures = yardstick.bench(Settings().var_dir, requests, rounds)
     except yardstick.NotRunning as reason:
         print(f"svc: {reason}", file=sys.stderr)
         raise typer.Exit(3) from None

@@ -50,11 +50,10 @@ def eval_command(
     out: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
     """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: the harness failed."""
-    from service.bootstrap import settings
     from service.evaluation.cases import SuiteError, load_suite
-    from service.settings import require
+    from service.settings import Settings, require
 
-    config = settings()
+    config = Settings()
     if config.model.url:
         require(MODEL_NAME=config.model.name)
     try:

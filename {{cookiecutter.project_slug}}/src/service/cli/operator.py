@@ -61,7 +61,7 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 
 def print_json(value: Any) -> None:
     """Indented JSON; instants as ISO 8601."""
-    print(json.dumps(value, indent=2, default=str))
+    print(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
 
 
 def _development_key(settings: Settings) -> str | None:

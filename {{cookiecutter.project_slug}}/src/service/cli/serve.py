@@ -6,12 +6,14 @@ from contextlib import suppress
 
 def serve() -> None:
     """Listen on HOST:PORT until SIGTERM or SIGINT, then finish running requests."""
+    from service.settings import Settings
+
+    config = Settings()  # refused, if it must be, before the slow imports
     import uvicorn
 
-    from service.bootstrap import api, settings
+    from service.bootstrap import api
 
-    process = settings().process
-    app = api()
+    process, app = config.process, api(config)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -111,7 +111,8 @@ async def run_worker(
     """
     from dbos import DBOS
 
-    DBOS(config=_config(database, executor_id))
+    engine = database.engine_for(connections=10)
+    DBOS(config=_config(database, engine, executor_id))
     DBOS.workflow(name=WORKFLOW)(_traced(deliver))
     try:
         _launch()
@@ -123,6 +124,8 @@ async def run_worker(
         await asyncio.wait([sweeping])
     finally:
         await _shut_down()
+        if engine is not None:
+            engine.dispose()
 
 
 def _launch() -> None:
@@ -199,13 +202,13 @@ async def _shut_down() -> None:
     loop.set_default_executor(ThreadPoolExecutor())
 
 
-def _config(database: JobDatabase, executor_id: str) -> Any:
+def _config(database: JobDatabase, engine: Engine | None, executor_id: str) -> Any:
     from dbos import DBOSPortableJSONSerializer
 
     return {
         "name": APPLICATION,
         "system_database_url": _url(database),
-        "system_database_engine": database.engine_for(connections=10),
+        "system_database_engine": engine,
         "application_version": APPLICATION_VERSION,  # else a hash of the code, and each deploy strands jobs
         "executor_id": executor_id,
         "serializer": DBOSPortableJSONSerializer(),  # else pickle: whoever writes to the table runs code here

@@ -103,8 +103,11 @@ def key_exists(database: Database, plaintext: str) -> bool:
 class SqlKeyring:
     """Finds the caller a key belongs to, or None. Remembers an answer for a second, so revoking takes as long."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, remembered_s: float = REMEMBERED_S, most_remembered: int = MOST_REMEMBERED
+    ) -> None:
         self._database = database
+        self._remembered_s, self._most_remembered = remembered_s, most_remembered
         self._remembered: dict[str, tuple[float, ApiKeyRow | None]] = {}
 
     async def find(self, plaintext: str) -> Caller | None:
@@ -125,9 +128,9 @@ class SqlKeyring:
 
     def _judge(self, key_id: str, secret: str, row: ApiKeyRow | None, remember: bool) -> Caller | None:
         if remember:
-            if len(self._remembered) >= MOST_REMEMBERED:
+            if len(self._remembered) >= self._most_remembered:
                 self._remembered.clear()
-            self._remembered[key_id] = (time.monotonic() + REMEMBERED_S, row)
+            self._remembered[key_id] = (time.monotonic() + self._remembered_s, row)
         # Compared also when there is no such id, so that the time taken does not tell which ids exist.
         matches = hmac.compare_digest(_hash(secret), row.secret_sha256 if row else NO_HASH)
         if row is None or not matches or row.revoked_at is not None:

@@ -57,7 +57,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
-        """ "sqlite" or "postgresql"."""
+        """The kind of database: "sqlite" or "postgresql"."""
         return self._writer.dialect.name
 
     def engine_for(self, connections: int) -> Engine | None:
@@ -69,7 +69,7 @@ class Database:
         return await asyncio.shield(self._submit(self._write_threads, self._writer, fn))
 
     async def read(self, fn: Callable[[Session], T]) -> T:
-        """Run `fn` on a consistent snapshot; it must not write."""
+        """Run `fn`, which must not write; on SQLite it cannot, and sees one unchanging state."""
         return await self._submit(self._read_threads, self._reader, fn)
 
     def write_sync(self, fn: Callable[[Session], T]) -> T:

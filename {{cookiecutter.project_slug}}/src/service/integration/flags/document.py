@@ -44,7 +44,6 @@ def with_default(document: JsonObject, name: str, variant: str) -> JsonObject:
         raise Invalid(f"{name} has no variant {variant}; it has: {', '.join(flag['variants'])}")
     flag.pop("targeting", None)
     flag["defaultVariant"] = variant
-    validate(changed)
     return changed
 
 

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
@@ -24,7 +23,6 @@ from service.application.errors import Invalid, Unavailable
 from service.integration.database.session import Database, cause_of
 from service.integration.flags import document, store
 
-T = TypeVar("T")
 Objects = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,15 @@ def history(session: Session, limit: int = 50) -> list[FlagRevisionRow]:
     return list(session.execute(query).scalars())
 
 
+def append_revision(session: Session, changed: JsonObject, actor: str, reason: str) -> int:
+    """Make this whole document the newest; returns its number. Raises `Invalid` when it is not acceptable."""
+    document.validate(changed)
+    row = FlagRevisionRow(doc=changed, actor=actor, reason=reason, at=datetime.now(UTC))
+    session.add(row)
+    session.flush()
+    return row.rev
+
+
 def set_flag(session: Session, name: str, variant: str, actor: str, reason: str) -> int:
     """Give everybody this variant from now on; returns the revision. Raises `Invalid`.
 
@@ -41,7 +50,7 @@ def set_flag(session: Session, name: str, variant: str, actor: str, reason: str)
     _one_writer_at_a_time(session)
     current = read_document(session)
     changed = document.with_default(_with_release(session, current, name, variant), name, variant)
-    revision = _append(session, changed, actor, reason)
+    revision = append_revision(session, changed, actor, reason)
     details = {"variant": variant, "reason": reason, "revision": revision}
     audit.append(session, audit.Entry(datetime.now(UTC), audit.SERVICE, actor, "flag.set", name, details))
     return revision
@@ -58,19 +67,11 @@ def add_missing(session: Session, seed: JsonObject, actor: str) -> list[str]:
     rules = {**seed.get("$evaluators", {}), **current.get("$evaluators", {})}
     added = {name: seed["flags"][name] for name in missing}
     changed = {**current, "flags": {**current["flags"], **added}, **({"$evaluators": rules} if rules else {})}
-    document.validate(changed)
-    revision = _append(session, changed, actor, f"added missing flags: {', '.join(missing)}")
+    revision = append_revision(session, changed, actor, f"added missing flags: {', '.join(missing)}")
     now = datetime.now(UTC)
     for name in missing:
         audit.append(session, audit.Entry(now, audit.SERVICE, actor, "flag.added", name, {"revision": revision}))
     return missing
-
-
-def _append(session: Session, changed: JsonObject, actor: str, reason: str) -> int:
-    row = FlagRevisionRow(doc=changed, actor=actor, reason=reason, at=datetime.now(UTC))
-    session.add(row)
-    session.flush()
-    return row.rev
 
 
 def _with_release(session: Session, current: JsonObject, name: str, variant: str) -> JsonObject:
