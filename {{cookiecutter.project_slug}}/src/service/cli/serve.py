@@ -23,6 +23,7 @@ def serve() -> None:
             access_log=False,
             timeout_graceful_shutdown=25,
             server_header=False,
+            proxy_headers=False,
         )
     )
     with suppress(KeyboardInterrupt):  # uvicorn stops cleanly first, then raises the signal again
