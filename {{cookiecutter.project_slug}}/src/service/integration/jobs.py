@@ -6,6 +6,9 @@ words. What must survive lives in the ledger; so jobs may be lost, doubled or de
 
 import asyncio
 import logging
+import sqlite3
+import sys
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import Pool
 
 from service.application.errors import Unavailable
 
@@ -35,21 +39,12 @@ GRACE_S = 10
 
 # The engine's own tables, which on SQLite share the file with the application's. Postgres has a schema for them.
 TABLES = frozenset(
-    {
-        "application_versions",
-        "dbos_migrations",
-        "notifications",
-        "operation_outputs",
-        "queues",
-        "streams",
-        "workflow_events",
-        "workflow_events_history",
-        "workflow_input",
-        "workflow_output",
-        "workflow_schedules",
-        "workflow_status",
-    }
+    "application_versions dbos_migrations notifications operation_outputs queues streams workflow_events "
+    "workflow_events_history workflow_input workflow_output workflow_schedules workflow_status".split()
 )
+
+# The engine goes by Python's version where it should go by SQLite's.
+LACKS_SUBSEC = sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42)
 
 Deliver = Callable[[str], Awaitable[str]]
 Reconcile = Callable[[datetime], Awaitable[int]]
@@ -94,7 +89,14 @@ def migrate_jobs(database: JobDatabase) -> None:
     """Create or update the job engine's tables. Safe to run at any time, by several at once."""
     from dbos import DBOS
 
+    event.listen(Pool, "connect", teach_unixepoch)  # it opens an engine of its own here, and in the worker
     DBOS.migrate(_url(database))
+
+
+def teach_unixepoch(connection: Any, _record: Any = None) -> None:
+    """Make `unixepoch('subsec')` work on a SQLite before 3.42, as Debian 12 has: the job engine's defaults call it."""
+    if isinstance(connection, sqlite3.Connection) and LACKS_SUBSEC:
+        connection.create_function("unixepoch", 1, lambda _subsec: time.time())
 
 
 async def run_worker(
@@ -111,6 +113,7 @@ async def run_worker(
     """
     from dbos import DBOS
 
+    event.listen(Pool, "connect", teach_unixepoch)
     engine = database.engine_for(connections=10)
     DBOS(config=_config(database, engine, executor_id))
     DBOS.workflow(name=WORKFLOW)(_traced(deliver))

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.pool import QueuePool
 
 from service.application.errors import Invalid
+from service.integration.jobs import teach_unixepoch
 
 Credentials = Callable[[], tuple[str, str]]
 
@@ -20,7 +21,6 @@ Credentials = Callable[[], tuple[str, str]]
 POSTGRES_LIMITS = (
     "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'"
 )
-
 
 UNSUITABLE = "the database URL must begin with sqlite:// or postgresql://"
 # A server that vanished without a word is noticed within half a minute, not after the two hours TCP would take.
@@ -105,6 +105,7 @@ def _set_up_reader(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _set_up(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
+    teach_unixepoch(connection)
     connection.isolation_level = None  # the driver must not begin or commit by itself
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()

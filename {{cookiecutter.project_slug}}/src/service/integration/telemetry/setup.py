@@ -33,7 +33,10 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
     os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
     resource = Resource.create({"service.name": service, "service.instance.id": f"{process}-{os.getpid()}"})
     spans, measurements = _otlp() if otlp_endpoint else _files(directory, process)
-    tracing = TracerProvider(sampler=ParentBased(RequestsAndJobs(), local_parent_sampled=RequestsAndJobs(dropped=CONNECTION_HANDLING)), resource=resource)
+    tracing = TracerProvider(
+        sampler=ParentBased(RequestsAndJobs(), local_parent_sampled=RequestsAndJobs(dropped=CONNECTION_HANDLING)),
+        resource=resource,
+    )
     tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=500))
     metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
     trace.set_tracer_provider(tracing)
