@@ -38,10 +38,13 @@ FORGET_AT_ONCE = 1000
 GRACE_S = 10
 
 # The engine's own tables, which on SQLite share the file with the application's. Postgres has a schema for them.
-TABLES = frozenset(
-    "application_versions dbos_migrations notifications operation_outputs queues streams workflow_events "
-    "workflow_events_history workflow_input workflow_output workflow_schedules workflow_status".split()
-)
+# fmt: off
+TABLES = frozenset((
+    "application_versions", "dbos_migrations", "notifications", "operation_outputs", "queues", "streams",
+    "workflow_events", "workflow_events_history", "workflow_input", "workflow_output", "workflow_schedules",
+    "workflow_status",
+))
+# fmt: on
 
 # The engine goes by Python's version where it should go by SQLite's.
 LACKS_SUBSEC = sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42)
