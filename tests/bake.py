@@ -43,10 +43,27 @@ def clear(folder: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def runs(folder: Path) -> bool:
+    """Whether a `svc run` holds this project's var/ right now."""
+    try:
+        import fcntl
+
+        with (folder / "var" / "supervisor.lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (OSError, ImportError):
+        return False
+    return False
+
+
 def main() -> int:
     output, answers = Path(sys.argv[1]), sys.argv[2:]
     output.mkdir(parents=True, exist_ok=True)
     slug = dict(answer.split("=", 1) for answer in answers).get("project_slug", "ticket_triage")
+    if runs(output / slug):
+        print(f"{output / slug} is running; stop it first (Ctrl-C in its terminal)", file=sys.stderr)
+        return 1
     clear(output / slug)
     with tempfile.TemporaryDirectory() as folder:
         template = str(export(Path(folder)))

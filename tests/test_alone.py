@@ -101,3 +101,20 @@ def test_a_bake_costs_little_more_than_importing_cookiecutter(
     with capsys.disabled():
         print(f"\nbake {bakes:.2f} s, importing cookiecutter {imports:.2f} s, ratio {bakes / imports:.2f}")
     assert bakes / imports <= 1.5 * 2  # the aim is 1.5; twice that on a busy machine
+
+
+def test_a_running_demo_is_not_replaced_under_its_feet(tmp_path: Path) -> None:
+    import fcntl
+
+    state = tmp_path / "demo" / "var" / "service.db"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    bake = [sys.executable, str(Path(__file__).with_name("bake.py")), str(tmp_path), "project_slug=demo"]
+    with (state.parent / "supervisor.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = run(bake, tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == f"{tmp_path / 'demo'} is running; stop it first (Ctrl-C in its terminal)\n"
+    assert state.exists()
+    assert run(bake, tmp_path).returncode == 0
+    assert not state.exists()

@@ -1,6 +1,4 @@
-"""Alembic's entry point. `svc migrate` hands over its connection; the alembic command uses DATABASE_URL."""
-
-import os
+"""Alembic's entry point. `svc migrate` hands over its connection; the alembic command uses the settings."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -8,6 +6,7 @@ from sqlalchemy import Connection
 from service.integration import jobs
 from service.integration.database.session import open_database
 from service.integration.database.tables import Base, UtcDateTime
+from service.settings import Settings
 
 
 def include_name(name: str | None, kind: str, _parents: object) -> bool:
@@ -38,7 +37,7 @@ given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    database = open_database(os.environ["DATABASE_URL"])
+    database = open_database(Settings().database_url)
     with database.writer.begin() as own:
         run(own)
     database.close_sync()

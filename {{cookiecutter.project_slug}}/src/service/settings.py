@@ -101,7 +101,7 @@ class Secrets(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     model_api_key: SecretStr
-    backup_model_api_key: SecretStr
+    backup_model_api_key: SecretStr = SecretStr("")
     audit_key: SecretStr
     digest_key: SecretStr
     payload_key: SecretStr
@@ -146,9 +146,9 @@ class Settings:
         return frozenset(filter(None, (t.strip() for t in self.rollout.internal_tenants.split(","))))
 
     def _refuse_development_parts(self) -> None:
-        for name in Secrets.model_fields:
-            if os.environ.get(name.upper()):
-                raise SettingsError(f"production reads secrets from Vault only: unset {name.upper()}")
+        for name in [*(field.upper() for field in Secrets.model_fields), "PGPASSWORD"]:
+            if os.environ.get(name):
+                raise SettingsError(f"production takes no secret from the environment: unset {name}")
         url = urlsplit(self.database_url)
         if not url.scheme.startswith("postgresql"):
             raise SettingsError("production needs Postgres: set DATABASE_URL to postgresql://host/name")

@@ -103,14 +103,14 @@ def test_a_release_published_and_chosen_is_used_and_so_is_the_one_before(switche
     assert switches.release("billing", ALICE, None) is None
 
 
-def test_the_kill_file_turns_everything_off_without_the_database(switches, database, tmp_path):
+def test_the_kill_file_turns_the_ai_off_without_the_database_and_lets_approved_writes_go(switches, database, tmp_path):
     seed(database)
     seconds_until(lambda: switches.ai_on("triage", ALICE, None))
     database.close_sync()
     (tmp_path / "AI_OFF").touch()
     assert not switches.ai_on("triage", ALICE, None)
     assert not switches.auto_on("triage", ALICE)
-    assert not switches.effects_on()
+    assert switches.effects_on()
     (tmp_path / "AI_OFF").unlink()
     assert switches.ai_on("triage", ALICE, None)
 

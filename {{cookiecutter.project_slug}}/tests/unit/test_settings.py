@@ -15,7 +15,7 @@ GOOD = {
 
 @pytest.fixture
 def environment(monkeypatch):
-    for name in [*GOOD, *(field.upper() for field in Secrets.model_fields), "BACKUP_MODEL_NAME", "PORT"]:
+    for name in [*GOOD, *(field.upper() for field in Secrets.model_fields), "BACKUP_MODEL_NAME", "PORT", "PGPASSWORD"]:
         monkeypatch.delenv(name, raising=False)
 
     def put(**values):
@@ -41,10 +41,11 @@ def test_a_production_environment_is_accepted(environment):
         ({"DATABASE_URL": ""}, "needs Postgres"),
         ({"DATABASE_URL": "postgresql://u:secret@db/x"}, "password in DATABASE_URL"),
         ({"DATABASE_URL": "postgresql://db/x?user=u&password=secret"}, "password in DATABASE_URL"),
-        ({"MODEL_NAME": "stand-in-triage-1"}, "stand-in"),
+        ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
         ({"BACKUP_MODEL_NAME": "stand-in-backup-1"}, "stand-in"),
         ({"MODEL_API_KEY": "sk-1"}, "unset MODEL_API_KEY"),
         ({"TICKETING_TOKEN": "t"}, "unset TICKETING_TOKEN"),
+        ({"PGPASSWORD": "p"}, "unset PGPASSWORD"),
         ({"PORT": "many"}, "PORT"),
         ({"PROFILE": "staging"}, "PROFILE"),
     ],

@@ -127,6 +127,6 @@ def _application(_request: Request, error: errors.ApplicationError) -> JSONRespo
 
 
 def _unexpected(_request: Request, error: Exception) -> JSONResponse:
-    """A bug. Logged by type and place; its text may hold anything, so it goes nowhere."""
+    """A bug. The log keeps types and places only (telemetry/setup.py): the error's text may hold anything."""
     log.error("unexpected error", exc_info=error)
     return problem(500, "the service has a fault; it has been recorded")

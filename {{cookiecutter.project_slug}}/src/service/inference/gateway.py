@@ -94,7 +94,7 @@ class _Attempts(Generic[T]):
     async def attempt(self, target: Target, steps_behind: int, repair: bool = False) -> Answered[T] | None:
         left = self.ends_at - asyncio.get_running_loop().time() - steps_behind * self.limits.reserve_s
         if left <= 0:
-            self.failures.append("deadline")
+            self._failed(target, "deadline")
             return None
         messages = [*self.task.messages, *self._repair_messages()] if repair else self.task.messages
         self.repair_hint = None
@@ -102,10 +102,10 @@ class _Attempts(Generic[T]):
             async with asyncio.timeout(min(self.limits.attempt_s, left)):
                 reply = await target.ask(messages)
         except TimeoutError:
-            self.failures.append("deadline")
+            self._failed(target, "deadline")
             return None
         except Exception as error:
-            self._note(error)
+            self._failed(target, self._reason_of(error))
             return None
         self._spend(reply.input_tokens, reply.output_tokens)
         return self._parsed(target, reply, repair)
@@ -114,8 +114,8 @@ class _Attempts(Generic[T]):
         try:
             value = self.task.parse(reply.text)
         except ValueError as error:
-            self.failures.append("output_unusable")
             self.repair_hint = (reply.text[:4000], str(error)[:1000])
+            self._failed(target, "output_unusable")
             return None
         return Answered(
             value,
@@ -127,15 +127,19 @@ class _Attempts(Generic[T]):
             self.output_tokens,
         )
 
-    def _note(self, error: Exception) -> None:
+    def _failed(self, target: Target, reason: str) -> None:
+        self.failures.append(reason)
+        log.warning("%s gave no usable answer: %s", target.source, reason)
+
+    def _reason_of(self, error: Exception) -> str:
         reason = getattr(error, "reason", None)
         if not isinstance(reason, str):
             log.error("the model client raised %s", type(error).__name__, exc_info=error)
             reason = "model_error"
-        self.failures.append(reason)
         self._spend(getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0))
         if reason == "output_unusable":
             self.repair_hint = ("", "the answer was not a chat completion with a text")
+        return reason
 
     def _spend(self, input_tokens: int, output_tokens: int) -> None:
         self.input_tokens += input_tokens

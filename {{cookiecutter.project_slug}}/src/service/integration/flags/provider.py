@@ -25,10 +25,12 @@ from service.integration.flags import document, store
 
 Objects = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 log = logging.getLogger(__name__)
+# The kill file stops the AI. What people approved must still go out.
+SPARED = frozenset({"effects.enabled"})
 
 
 class DatabaseFlagProvider(AbstractProvider):
-    """`also_refresh` is called at each poll too. While `kill_file` exists, every boolean flag is off."""
+    """`also_refresh` is called at each poll too. While `kill_file` exists, every boolean flag is off but `SPARED`."""
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class DatabaseFlagProvider(AbstractProvider):
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        if self._kill_file is not None and self._kill_file.exists():
+        if flag_key not in SPARED and self._kill_file is not None and self._kill_file.exists():
             return FlagResolutionDetails(False, variant="off", reason=Reason.DISABLED)
         return self._core.resolve_boolean_value(flag_key, default_value, evaluation_context)
 

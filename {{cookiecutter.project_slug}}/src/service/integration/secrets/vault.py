@@ -103,7 +103,7 @@ def _tried(read: Callable[[], dict[str, Any]], addr: str) -> dict[str, Any]:
         except vault_errors.VaultDown:
             raise VaultUnavailable(f"vault at {addr} is sealed or not ready") from None
         except vault_errors.InvalidPath:
-            raise VaultUnavailable("the vault has no secret at this service's path: see README, Secrets") from None
+            raise VaultUnavailable("the vault has no secret at this service's path: see README, Settings") from None
         except (vault_errors.Forbidden, vault_errors.InvalidRequest):
             raise VaultUnavailable(
                 f"vault at {addr} refused the login: VAULT_ROLE_ID is wrong or the wrapped secret id was used"

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -141,7 +142,7 @@ def configure_logs(process: str) -> None:
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            _exception_without_text,
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -155,6 +156,22 @@ def configure_logs(process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def _exception_without_text(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Types and places of an exception and its causes. Their texts are left out: they quote what customers wrote."""
+    info = event.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1]
+    if info and error is not None:
+        event["exception"] = []
+        while error is not None:
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+            event["exception"].append({"type": type(error).__qualname__, "at": places})
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return event
 
 
 def _add_trace_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
