@@ -6,16 +6,12 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from dev.example import GOOD, PATH
 from dev.labels import NOTICE
 from dev.settings import RunSettings
 
 if TYPE_CHECKING:
     from dev.stack import Stack
-
-EXAMPLE = {
-    "subject": "Charged twice",
-    "body": "I was charged twice for order 12345-A. Please refund the second payment of $49.90.",
-}
 
 
 def say(text: str) -> None:
@@ -32,7 +28,7 @@ def announce(settings: RunSettings, stack: "Stack", pids: Mapping[str, int]) -> 
         ("api", settings.base_url, ""),
         ("worker", "", "delivers to ticketing"),
         ("model", stack.model_url, NOTICE if not settings.model_url else settings.model_name),
-        ("backup", stack.backup_url, NOTICE if not settings.backup_url else settings.backup_name),
+        ("backup", stack.backup_url, settings.backup_name if settings.backup_url else _backup(stack)),
         ("ticketing", stack.ticketing_url, NOTICE if not settings.ticketing_url else ""),
         ("vault", stack.vault_addr, "OpenBao" if not settings.vault_addr else ""),
     ]
@@ -45,7 +41,11 @@ def announce(settings: RunSettings, stack: "Stack", pids: Mapping[str, int]) -> 
     say(f"\nTry it:\n\n{curl_line(settings.base_url, stack.keys['caller'])}\n\nCtrl-C stops everything.")
 
 
+def _backup(stack: "Stack") -> str:
+    return NOTICE if stack.backup_url else "none: set BACKUP_MODEL_URL (no stand-in beside a real model)"
+
+
 def curl_line(base_url: str, key: str) -> str:
-    """One line for a POSIX shell that triages a ticket."""
-    parts = ["curl", "-sS", f"{base_url}/v1/triage", "-H", f"X-API-Key: {key}", "-H", "Content-Type: application/json"]
-    return shlex.join([*parts, "-d", json.dumps(EXAMPLE)])
+    """One line for a POSIX shell that asks the example."""
+    parts = ["curl", "-sS", f"{base_url}{PATH}", "-H", f"X-API-Key: {key}", "-H", "Content-Type: application/json"]
+    return shlex.join([*parts, "-d", json.dumps(GOOD)])

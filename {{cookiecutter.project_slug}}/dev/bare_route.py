@@ -1,36 +1,31 @@
 """The yardstick of `svc bench`: what a prototype does and nothing else. No key, no database, no telemetry, no limit."""
 
 import argparse
+import json
 from typing import Any
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI
-from pydantic import BaseModel
 
-from service.application.triage.contract import TriageOutcome
-from service.inference.triage import SCHEMA
-
-
-class Message(BaseModel):
-    subject: str
-    body: str
+from dev.example import contract
 
 
 def create_app(model_url: str) -> FastAPI:
     """One route: ask the model, validate, answer."""
     app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False})
     http = httpx2.AsyncClient(timeout=10)
+    schema, validate = contract()
 
-    @app.post("/triage")
-    async def triage(message: Message) -> Any:
+    @app.post("/ask")
+    async def ask(message: dict[str, str]) -> Any:
         body = {
             "model": "stand-in",
-            "messages": [{"role": "user", "content": message.model_dump_json()}],
-            "response_format": {"type": "json_schema", "json_schema": {"name": "t", "schema": SCHEMA.schema}},
+            "messages": [{"role": "user", "content": json.dumps(message)}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}},
         }
         answer = (await http.post(f"{model_url}/chat/completions", json=body)).json()
-        return TriageOutcome.model_validate_json(answer["choices"][0]["message"]["content"])
+        return validate(answer["choices"][0]["message"]["content"])
 
     return app
 

@@ -20,17 +20,13 @@ from pathlib import Path
 
 import httpx2
 
-TICKETS = (
-    ("Charged twice", "I was charged twice for my last invoice. Please refund the second payment of 20 EUR."),
-    ("Parcel", "My parcel has not arrived and the tracking page has not changed for five days."),
-    ("Login", "I cannot log in to my account since I changed my password yesterday."),
-    ("Question", "Does the premium plan include phone support at the weekend?"),
-)
+from dev.example import BENCH, PATH
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class NotRunning(Exception):
-    """There is nothing to measure; the message says what to start."""
+    """Nothing can be measured; the message says why, or what to start."""
 
 
 @dataclass
@@ -57,12 +53,14 @@ def bench(var_dir: Path, requests: int, rounds: int) -> dict[str, dict[str, floa
         running = json.loads((var_dir / "dev.json").read_text())
     except FileNotFoundError:
         raise NotRunning(f"nothing runs on {var_dir}: start `svc run` in another terminal first") from None
+    if "model" not in running["pids"]:
+        raise NotRunning("svc bench measures with the stand-in model: start `svc run` without MODEL_URL")
     service, bare, worker = Measured(), Measured(), Measured()
     with _bare_route(f"{running['model_url']}/v1") as (bare_url, bare_pid), httpx2.Client(timeout=30) as http:
         headers = {"X-API-Key": running["keys"]["caller"]}
         parts = (
-            (service, f"{running['base_url']}/v1/triage", running["pids"]["api"]),
-            (bare, f"{bare_url}/triage", bare_pid),
+            (service, f"{running['base_url']}{PATH}", running["pids"]["api"]),
+            (bare, f"{bare_url}/ask", bare_pid),
         )
         for number in range(rounds + 1):  # round 0 warms up
             for measured, url, pid in parts:
@@ -73,6 +71,8 @@ def bench(var_dir: Path, requests: int, rounds: int) -> dict[str, dict[str, floa
                     spent = _cpu_s(running["pids"]["worker"]) - worker_before
                     worker.cpu_ms.append(spent * 1000 / requests)
     figures = {"service": service.summary(), "bare route": bare.summary()}
+    if not figures["bare route"]["cpu_ms"]:
+        raise NotRunning("too few requests: the CPU time of the bare route is below the clock's tick")
     figures["ratio"] = {
         name: round(figures["service"][name] / figures["bare route"][name], 2) for name in figures["service"]
     }
@@ -83,9 +83,14 @@ def bench(var_dir: Path, requests: int, rounds: int) -> dict[str, dict[str, floa
 def _round(http: httpx2.Client, url: str, headers: dict[str, str], pid: int, requests: int, into: Measured) -> None:
     before = _cpu_s(pid)
     for number in range(requests):
-        subject, body = TICKETS[number % len(TICKETS)]
+        body = BENCH[number % len(BENCH)]
         started = time.perf_counter()
-        http.post(url, json={"subject": subject, "body": body}, headers=headers).raise_for_status()
+        try:
+            http.post(url, json=body, headers=headers).raise_for_status()
+        except httpx2.HTTPStatusError as error:
+            raise NotRunning(f"{url} answered {error.response.status_code}: {error.response.text[:200]}") from None
+        except httpx2.HTTPError as error:
+            raise NotRunning(f"{url} did not answer: {type(error).__name__}") from None
         into.wall_ms.append((time.perf_counter() - started) * 1000)
     into.cpu_ms.append((_cpu_s(pid) - before) * 1000 / requests)
 

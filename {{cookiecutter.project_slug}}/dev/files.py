@@ -2,8 +2,22 @@
 
 import json
 import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+
+def keep_private(folder: Path, holding: Iterable[Path] = ()) -> None:
+    """Make the folder, or close one of ours, so that nobody else may look into it.
+
+    Left as it is: a folder of everybody, such as /tmp, and one that holds what `holding` names.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
+    shared = found.st_mode & stat.S_ISVTX or any(path.is_relative_to(folder) for path in holding)
+    if found.st_uid == os.geteuid() and not shared:
+        folder.chmod(0o700)
 
 
 def write_private(file: Path, content: bytes) -> None:

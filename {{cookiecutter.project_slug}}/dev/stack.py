@@ -10,6 +10,7 @@ from pathlib import Path
 from hvac.exceptions import VaultError
 
 import service
+from dev.announce import say
 from dev.children import Children, Program, StartFailed
 from dev.files import read_json, write_private_json
 from dev.settings import HOST, RunSettings, free_ports
@@ -35,7 +36,9 @@ class Stack:
         self._vault = None if settings.vault_addr else Vault(settings.var / "vault", slug(), vault, cluster)
         self.vault_addr = self._vault.address if self._vault else settings.vault_addr
         self.model_url = settings.model_url or f"http://{HOST}:{model}"
-        self.backup_url = settings.backup_url or f"http://{HOST}:{backup}"
+        # No stand-in beside a real model: its answer would look like a real one.
+        self._backup_stand_in = not settings.backup_url and not settings.model_url
+        self.backup_url = f"http://{HOST}:{backup}" if self._backup_stand_in else settings.backup_url
         self.ticketing_url = settings.ticketing_url or f"http://{HOST}:{ticketing}"
         self.keys: dict[str, str] = {}
 
@@ -47,7 +50,7 @@ class Stack:
         migrated = children.begin(Program("migrate", _service("migrate"), self._common))
         if not settings.model_url:
             children.add(self._stand_in("model", "dev.model", "--name", "stand-in-primary"))
-        if not settings.backup_url:
+        if self._backup_stand_in:
             children.add(self._stand_in("backup", "dev.model", "--name", "stand-in-backup"))
         importlib.import_module("dev.keys")  # a second of SQLAlchemy, spent while the others start
         token = self._prepare_vault()
@@ -76,10 +79,13 @@ class Stack:
             return None
         try:
             self._vault.make_ready(self._checked)
-            return self._vault.app_secrets(self._settings.environment)["ticketing_token"]
+            kept = self._vault.app_secrets(self._settings.environment)
         except VaultError as error:
             where = self._settings.var / "vault"
             raise StartFailed(f"OpenBao refuses its set-up ({error}); if {where} is damaged, move it away") from error
+        for line in self._vault.other_keys(kept, self._settings.environment):
+            say(line)
+        return kept["ticketing_token"]
 
     def _development_keys(self) -> dict[str, str]:
         from dev import keys
@@ -112,8 +118,8 @@ class Stack:
                 "VAULT_ADDR": self.vault_addr,
                 "MODEL_URL": settings.model_url or f"{self.model_url}/v1",
                 "MODEL_NAME": settings.model_name,
-                "BACKUP_MODEL_URL": settings.backup_url or f"{self.backup_url}/v1",
-                "BACKUP_MODEL_NAME": settings.backup_name,
+                "BACKUP_MODEL_URL": f"{self.backup_url}/v1" if self._backup_stand_in else self.backup_url,
+                "BACKUP_MODEL_NAME": settings.backup_name if self.backup_url else "",
                 "TICKETING_URL": self.ticketing_url,
             }
         )

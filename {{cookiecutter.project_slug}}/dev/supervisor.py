@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from dev.announce import announce, say
 from dev.children import Children, Guardian, StartFailed
-from dev.files import write_private_json
+from dev.files import keep_private, write_private_json
 from dev.settings import RunSettings, WrongUse, port_is_free, read
 
 TICK_SECONDS = 0.1
@@ -34,7 +34,7 @@ def main(root: Path) -> int:
     """Run until stopped. The exit code: 0 stopped on request, 2 wrong use, 3 something did not start or stay up."""
     try:
         settings = read(root, os.environ)
-        settings.var.mkdir(parents=True, exist_ok=True)
+        keep_private(settings.var, holding=(root, Path("~").expanduser()))
         with _only_one(settings):
             if not port_is_free(settings.port):
                 raise StartFailed(f"port {settings.port} is in use; stop what listens there or set PORT")

@@ -152,12 +152,12 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _token(file: Path | None, any_token: bool) -> str | None:
+def _token(any_token: bool) -> str | None:
     if any_token:
         return None
-    token = file.read_text(encoding="utf-8").strip() if file else os.environ.get("TICKETING_TOKEN", "")
+    token = os.environ.get("TICKETING_TOKEN", "")
     if not token:
-        sys.exit(f"{NAME}: no token: set TICKETING_TOKEN or give --token-file")
+        sys.exit(f"{NAME}: no token: set TICKETING_TOKEN or give --any-token")
     return token
 
 
@@ -166,10 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Ticketing STAND-IN")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="SQLite file, created if missing")
-    parser.add_argument("--token-file", type=Path)
     parser.add_argument("--any-token", action="store_true", help="accept whatever bearer token comes")
     options = parser.parse_args()
-    token = _token(options.token_file, options.any_token)
+    token = _token(options.any_token)
     serve(TicketingStandIn(Tickets(options.data), token).app(), NAME, options.port)
 
 

@@ -84,6 +84,17 @@ class Vault:
             self.write("app", merged)
         return merged
 
+    def other_keys(self, kept: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+        """One line for each model key of the environment that is not the kept one, which goes on being used."""
+        root = self._directory / "root.json"
+        return [
+            f"{name} is not the key in the vault, and the vault's is used; to replace it while this runs: "
+            f"BAO_ADDR={self.address} BAO_TOKEN=<root_token in {root}> "
+            f"{_binary()} kv patch -mount={MOUNT} {self._slug}/app {field}=<new key>; then start again"
+            for field, name in TAKEN_FROM_ENVIRONMENT.items()
+            if environment.get(name) and environment[name] != kept[field]
+        ]
+
     def issue_secret_id(self, file: Path) -> None:
         """Write a wrapped secret id that one process can unwrap once. Raises `VaultUnreachable`."""
         try:

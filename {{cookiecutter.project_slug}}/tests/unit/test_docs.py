@@ -69,9 +69,20 @@ def test_the_layers_of_the_architecture_are_those_that_are_checked():
     assert layers[1] in text("ARCHITECTURE.md")
 
 
+def files_that_mention_the_example() -> list[str]:
+    files = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "AGENTS.md")]
+    for folder, kinds in {"src": "py", "dev": "py", "tests": "py", "prompts": "md", "flags": "json"}.items():
+        files += (ROOT / folder).rglob(f"*.{kinds}")
+    files += (file for file in (ROOT / "evals").rglob("*") if file.is_file())
+    names = {file: file.relative_to(ROOT).as_posix() for file in files}
+    mention = re.compile("triage", re.IGNORECASE)
+    return [name for file, name in names.items() if mention.search(name + file.read_text(encoding="utf-8"))]
+
+
 def test_the_replace_the_example_steps_name_every_file_of_the_example():
-    steps = text("CONTRIBUTING.md").partition("## Replace the example")[2]
-    for file in [*(ROOT / "src").rglob("*.py"), *(ROOT / "prompts").rglob("*.md"), *(ROOT / "flags").glob("*.json")]:
-        if "triage" in file.read_text(encoding="utf-8"):
-            relative = file.relative_to(ROOT).as_posix()
-            assert relative in steps or f"{file.parent.relative_to(ROOT).as_posix()}/" in steps, relative
+    steps = text("CONTRIBUTING.md").partition("## Replace the example")[2].partition("\n## ")[0]
+    named = PATH.findall(steps)
+    folders = tuple(path for path in named if path.endswith("/"))
+    found = files_that_mention_the_example()
+    assert {path.partition("/")[0] for path in found} >= {"src", "dev", "tests", "prompts", "flags", "evals"}
+    assert [path for path in found if path not in named and not path.startswith(folders)] == []

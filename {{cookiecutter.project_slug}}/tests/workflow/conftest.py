@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.example import PATH
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +46,8 @@ class Stack:
     def get(self, path: str, key: str = "caller") -> httpx2.Response:
         return httpx2.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]}, timeout=30)
 
-    def triage(self, body: str, subject: str = "A message", **fields: str) -> dict[str, Any]:
-        answer = self.post("/v1/triage", json={"subject": subject, "body": body, **fields})
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self.post(PATH, json=request)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 

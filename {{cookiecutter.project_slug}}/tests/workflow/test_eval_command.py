@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 import yaml
 
+from tests.example import USE_CASE
 from tests.processes import free_port, running
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +85,7 @@ def test_the_verdict_is_recorded_in_the_projects_database(on_the_stand_in, var):
 
 
 def test_a_floor_out_of_reach_ends_with_exit_1_and_names_the_dimension(tmp_path):
-    strict = shutil.copytree(ROOT / "evals" / "triage", tmp_path / "strict")
+    strict = shutil.copytree(ROOT / "evals" / USE_CASE, tmp_path / "strict")
     floors = yaml.safe_load((strict / "floors.yaml").read_text(encoding="utf-8"))
     floors["floors"]["category"] = 0.99
     (strict / "floors.yaml").write_text(yaml.safe_dump(floors), encoding="utf-8")
@@ -99,8 +101,8 @@ def test_the_stand_in_under_another_name_is_still_reported_as_the_stand_in(tmp_p
     small = tmp_path / "small"
     (small / "cases").mkdir(parents=True)
     for file in ("injection.yaml", "high_stakes.yaml"):
-        shutil.copy(ROOT / "evals" / "triage" / "cases" / file, small / "cases")
-    shutil.copy(ROOT / "evals" / "triage" / "floors.yaml", small)
+        shutil.copy(ROOT / "evals" / USE_CASE / "cases" / file, small / "cases")
+    shutil.copy(ROOT / "evals" / USE_CASE / "floors.yaml", small)
     with running(["dev.model", "--name", "stand-in-primary"], free_port()) as url:
         ran = svc(
             "eval", "--json", "--suite", str(small), var=tmp_path, MODEL_URL=f"{url}/v1", MODEL_NAME="real-model-9"
@@ -117,6 +119,19 @@ def test_a_model_that_never_keeps_the_contract_ends_with_exit_1(tmp_path):
     assert report["sources"] == {"rules": report["cases"]}
     assert report["reasons"] == {"output_unusable": report["cases"]}
     assert [row["dimension"] for row in report["dimensions"] if row["verdict"] == "BLOCK"] == ["disposition"]
+
+
+def test_an_outage_is_no_verdict_it_ends_with_exit_3_and_leaves_no_trace(tmp_path):
+    assert svc("migrate", var=tmp_path).returncode == 0
+    ran = svc("eval", var=tmp_path, MODEL_URL=f"http://127.0.0.1:{free_port()}/v1", MODEL_NAME="real-model-9")
+    assert ran.returncode == 3, ran.stdout
+    assert re.fullmatch(
+        r"svc eval: the model answered none of (\d+) cases: model_unreachable \1; nothing was judged\n", ran.stderr
+    )
+    assert ran.stdout == ""
+    assert not (tmp_path / "eval").exists()
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        assert database.execute("select count(*) from eval_report").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import time
 
 import pytest
 
+from tests.example import AUTO_FLAG, CLEAR, USE_CASE
 from tests.workflow.conftest import eventually
-
-CLEAR = "I was charged twice for order 12345-A. Please refund the second payment of $49.90."
 
 
 def throw(stack, flag, variant):
@@ -17,26 +16,26 @@ def throw(stack, flag, variant):
 @pytest.fixture
 def all_on(stack):
     yield
-    for flag in ("ai.enabled", "triage.auto", "effects.enabled"):
+    for flag in ("ai.enabled", AUTO_FLAG, "effects.enabled"):
         throw(stack, flag, "on")
-    eventually(lambda: stack.triage(CLEAR)["disposition"] == "auto")
+    eventually(lambda: stack.ask(CLEAR)["disposition"] == "auto")
 
 
 def test_ai_off_reaches_the_running_service_within_a_second(stack, all_on):
-    assert stack.triage(CLEAR)["source"] == "model"
+    assert stack.ask(CLEAR)["source"] == "model"
     throw(stack, "ai.enabled", "off")
     thrown_at = time.monotonic()
-    answer = eventually(lambda: (a := stack.triage(CLEAR))["source"] == "rules" and a, seconds=1.0)
+    answer = eventually(lambda: (a := stack.ask(CLEAR))["source"] == "rules" and a, seconds=1.0)
     assert time.monotonic() - thrown_at < 1.0
     assert (answer["reason"], answer["degraded"], answer["disposition"]) == ("ai_off", False, "review")
 
 
 def test_ai_off_asks_no_model(stack, all_on):
     throw(stack, "ai.enabled", "off")
-    eventually(lambda: stack.triage(CLEAR)["source"] == "rules", seconds=1.0)
+    eventually(lambda: stack.ask(CLEAR)["source"] == "rules", seconds=1.0)
     stack.fault("model", "ok")
     asked = stack_calls(stack)
-    stack.triage(CLEAR)
+    stack.ask(CLEAR)
     assert stack_calls(stack) == asked
 
 
@@ -44,25 +43,25 @@ def test_the_kill_file_turns_ai_off_without_the_database(stack):
     kill_file = stack.var / "AI_OFF"
     kill_file.touch()
     try:
-        eventually(lambda: stack.triage(CLEAR)["reason"] == "ai_off", seconds=1.0)
+        eventually(lambda: stack.ask(CLEAR)["reason"] == "ai_off", seconds=1.0)
     finally:
         kill_file.unlink()
-    eventually(lambda: stack.triage(CLEAR)["source"] == "model", seconds=1.0)
+    eventually(lambda: stack.ask(CLEAR)["source"] == "model", seconds=1.0)
 
 
 def test_effects_off_holds_writes_and_on_lets_them_go(stack, all_on):
     throw(stack, "effects.enabled", "off")
     time.sleep(0.5)  # the worker's poll
-    held = [stack.triage(CLEAR)["decision_id"] for _ in range(3)]
+    held = [stack.ask(CLEAR)["decision_id"] for _ in range(3)]
     state = lambda d: stack.get(f"/v1/decisions/{d}").json()["effect"]["state"]  # noqa: E731
     eventually(lambda: all(state(d) == "held" for d in held))
-    assert not {f"triage:{d}" for d in held} & {t["key"] for t in stack.tickets()}
+    assert not {f"{USE_CASE}:{d}" for d in held} & {t["key"] for t in stack.tickets()}
     throw(stack, "effects.enabled", "on")
     eventually(lambda: all(state(d) == "done" for d in held), seconds=15)
 
 
 def test_a_flip_is_on_record_with_who_and_why(stack):
-    throw(stack, "triage.auto", "on")
+    throw(stack, AUTO_FLAG, "on")
     history = stack.svc("flags", "history", "--json")
     assert history.returncode == 0, history.stderr
     assert '"a test"' in history.stdout

@@ -46,7 +46,7 @@ def test_an_unreachable_vault_stops_the_start(tmp_path, command):
         ({"MODEL_API_KEY": "sk-planted"}, "unset MODEL_API_KEY"),
         ({"DATABASE_URL": "postgresql://u:hunter2@db/x"}, "password"),
         ({"DATABASE_URL": ""}, "Postgres"),
-        ({"MODEL_NAME": "stand-in-triage-1"}, "stand-in"),
+        ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
         ({"PORT": "eighty"}, "PORT"),
     ],
 )

@@ -1,5 +1,6 @@
 """`svc run` as its user sees it: one command up, one Ctrl-C down, and nothing left behind however it ends."""
 
+import io
 import json
 import os
 import shlex
@@ -10,20 +11,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
 
-from dev.children import MAX_DEATHS
+from dev.announce import announce
+from dev.children import MAX_DEATHS, Children
+from dev.files import keep_private
+from dev.settings import read
+from dev.stack import Stack
+from tests.example import CLEAR, PATH
 
 ROOT = Path(__file__).resolve().parents[2]
 HTTP = httpx2.Client(timeout=30)
 START_SECONDS = 60
-TICKET = {"subject": "Invoice", "body": "I was charged twice for order 12345-A, please refund $49.90."}
 
 
 @dataclass
@@ -41,10 +46,10 @@ class Run:
     def state(self) -> dict[str, Any]:
         return dict(json.loads((self.var / "dev.json").read_text(encoding="utf-8")))
 
-    def triage(self, ticket: dict[str, str] = TICKET) -> httpx2.Response:
+    def ask(self) -> httpx2.Response:
         state = self.state
         headers = {"X-API-Key": state["keys"]["caller"]}
-        return HTTP.post(f"{state['base_url']}/v1/triage", json=ticket, headers=headers)
+        return HTTP.post(f"{state['base_url']}{PATH}", json=CLEAR, headers=headers)
 
 
 @contextmanager
@@ -114,6 +119,7 @@ def up(var):
 
 def test_dev_json_has_every_name_that_others_rely_on_and_is_private(up):
     assert stat.S_IMODE((up.var / "dev.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(up.var.stat().st_mode) == 0o700
     state = up.state
     assert {"base_url", "model_url", "backup_url", "ticketing_url", "vault_addr", "telemetry_dir"} < set(state)
     assert set(state["keys"]) == {"caller", "reviewer", "operator", "auditor", "other_tenant"}
@@ -121,10 +127,10 @@ def test_dev_json_has_every_name_that_others_rely_on_and_is_private(up):
     assert all(map(is_alive, state["pids"].values()))
 
 
-def test_the_printed_curl_line_answers_a_ticket(up):
+def test_the_printed_curl_line_gets_an_answer(up):
     [line] = [line for line in up.printed.splitlines() if line.startswith("curl ")]
     answer = json.loads(subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=30).stdout)
-    assert answer["outcome"]["category"] == "billing"
+    assert (answer["source"], answer["disposition"]) == ("model", "auto")
     assert "STAND-IN" in up.printed
 
 
@@ -144,7 +150,7 @@ def test_a_child_that_dies_comes_back_at_the_same_address(up, name):
     wait_for(lambda: up.state["pids"].get(name, before["pids"][name]) != before["pids"][name], 10)
     wait_for(lambda: listens(before["base_url"]) and listens(before["model_url"]) and listens(before["vault_addr"]), 20)
     wait_for((up.var / "worker.ready").exists, 20)
-    answer = up.triage().json()
+    answer = up.ask().json()
     assert (answer["source"], answer["degraded"]) == ("model", False)
 
 
@@ -155,11 +161,11 @@ def test_a_second_start_on_the_same_var_is_refused_in_one_line(up):
     assert refused.returncode == 3
     assert str(up.state["pids"]["supervisor"]) in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    assert up.triage().status_code == 200
+    assert up.ask().status_code == 200
 
 
 def test_kill_9_leaves_nothing_and_the_next_start_continues(up, var):
-    answered = up.triage().json()["decision_id"]
+    answered = up.ask().json()["decision_id"]
     before = up.state
     up.process.kill()
     up.process.wait()
@@ -209,6 +215,48 @@ def test_wrong_use_is_one_line_that_names_the_variable(tmp_path, environment, na
         assert run.process.wait(timeout=20) == 2
         assert len(run.printed.splitlines()) == 1
         assert named in run.printed
+
+
+def started_with(tmp_path: Path, **environment: str) -> tuple[Stack, str]:
+    """What a run in this environment would start, without starting it, and what it would print."""
+    settings = read(ROOT, {"VAR_DIR": str(tmp_path), **environment})
+    stack = Stack(settings, cast(Children, None), lambda: None)
+    stack.keys = {"caller": "k"}
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        announce(settings, stack, {})
+    return stack, next(line for line in printed.getvalue().splitlines() if line.startswith("  backup"))
+
+
+def test_no_stand_in_backup_stands_beside_a_real_model(tmp_path):
+    real = {"MODEL_URL": "https://models.example/v1", "MODEL_NAME": "real"}
+    backup = {"BACKUP_MODEL_URL": "https://backup.example/v1", "BACKUP_MODEL_NAME": "other"}
+    stack, line = started_with(tmp_path)
+    assert stack.backup_url.startswith("http://127.0.0.1:")
+    assert "STAND-IN" in line
+    stack, line = started_with(tmp_path, **real)
+    assert stack.backup_url == ""
+    assert "none: set BACKUP_MODEL_URL" in line
+    for given in (backup, real | backup):
+        stack, line = started_with(tmp_path, **given)
+        assert stack.backup_url == "https://backup.example/v1"
+        assert line.endswith("other")
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_the_var_directory_is_closed_to_others(tmp_path, there_before):
+    var = tmp_path / "above" / "var"
+    if there_before:
+        var.mkdir(parents=True, mode=0o755)
+    keep_private(var)
+    assert stat.S_IMODE(var.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(("mode", "holding"), [(0o1777, ()), (0o755, ("project",))])
+def test_a_directory_that_holds_more_than_var_is_left_as_it_is(tmp_path, mode, holding):
+    tmp_path.chmod(mode)
+    keep_private(tmp_path, [tmp_path / name for name in holding])
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
 
 
 FRAGILE = """

@@ -2,9 +2,8 @@
 
 import json
 
+from tests.example import CLEAR, PATH, SPAN, TEXT
 from tests.workflow.conftest import eventually
-
-CLEAR = "I was charged twice for order 12345-A. Please refund the second payment of $49.90."
 
 SERVER = 2  # SPAN_KIND_SERVER in OTLP
 
@@ -35,12 +34,12 @@ def ancestors(spans, name):
 
 def whole_trace(stack):
     """All spans of one request, once both processes have written theirs: each parent is there but the root's."""
-    trace_id = stack.triage(CLEAR)["trace_id"]
+    trace_id = stack.ask(CLEAR)["trace_id"]
 
     def complete():
         spans = spans_of(stack, trace_id)
         orphans = [name for _, name, parent, _ in spans.values() if parent not in spans]
-        return spans if "POST /tickets" in {s[1] for s in spans.values()} and orphans == ["POST /v1/triage"] else None
+        return spans if "POST /tickets" in {s[1] for s in spans.values()} and orphans == [f"POST {PATH}"] else None
 
     return eventually(complete)
 
@@ -48,7 +47,7 @@ def whole_trace(stack):
 def test_the_model_call_hangs_under_the_use_case_under_the_route(stack):
     spans = whole_trace(stack)
     [model] = {s[1] for s in spans.values() if s[1].startswith("chat ")}
-    assert ancestors(spans, model) == [f"api: {model}", "api: triage ticket", "api: POST /v1/triage"]
+    assert ancestors(spans, model) == [f"api: {model}", f"api: {SPAN}", f"api: POST {PATH}"]
 
 
 def test_the_ticketing_call_in_the_worker_hangs_under_the_request(stack):
@@ -56,7 +55,7 @@ def test_the_ticketing_call_in_the_worker_hangs_under_the_request(stack):
     chain = ancestors(spans, "POST /tickets")
     assert chain[0] == "worker: POST /tickets"
     assert "worker: deliver effect" in chain
-    assert chain[-1] == "api: POST /v1/triage"
+    assert chain[-1] == f"api: POST {PATH}"
 
 
 def test_sql_of_both_processes_is_in_the_trace(stack):
@@ -83,7 +82,7 @@ def test_polling_leaves_no_traces(stack):
 
 
 def test_no_span_holds_the_customers_text(stack):
-    stack.triage("The zebra-striped umbrella marker never arrived at my door.")
+    stack.ask(CLEAR | {TEXT: "The zebra-striped umbrella marker never arrived at my door."})
     whole_trace(stack)
     for file in (stack.var / "telemetry").glob("*.jsonl"):
         assert "zebra-striped umbrella" not in file.read_text()
