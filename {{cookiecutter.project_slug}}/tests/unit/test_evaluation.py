@@ -9,12 +9,19 @@ import pytest
 from service.application.triage import rules
 from service.evaluation import scorers
 from service.evaluation.cases import Dimension, Floors, load_suite
-from service.evaluation.gate import Verdict, judge, overall
+from service.evaluation.gate import (
+    CaseResult,
+    HarnessFailed,
+    ModelOut,
+    Verdict,
+    judge,
+    overall,
+    refuse_outage,
+    wilson_low,
+)
 from service.evaluation.report import STAND_IN_NOTE, as_text, build_report
-from service.evaluation.results import CaseResult, HarnessFailed
 from service.evaluation.runner import run_suite
 from service.evaluation.scorers import Score, dimensions_of
-from service.evaluation.statistics import wilson_low
 from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, case, suite_in
 
 SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
@@ -164,6 +171,31 @@ class TestJudging:
         with pytest.raises(HarnessFailed, match="priority: no case measures it"):
             judge([result], Floors.model_validate(FLOORS))
 
+    @pytest.mark.parametrize(
+        "reason", ["model_unreachable", "model_rejected_request", "model_rate_limited", "model_error", "deadline"]
+    )
+    def test_a_model_that_was_away_throughout_gets_no_verdict(self, reason):
+        with pytest.raises(ModelOut) as caught:
+            refuse_outage(answered(("rules", "deadline"), ("rules", reason)))
+        assert str(caught.value).startswith("the model answered none of 2 cases: deadline ")
+        assert reason in str(caught.value)
+        assert str(caught.value).endswith("; nothing was judged")
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            ("model", None),
+            ("backup", "model_unreachable"),
+            ("cache", None),
+            ("rules", "output_unusable"),
+            ("rules", "model_refused"),
+            ("rules", "ai_off"),
+            ("rules", None),
+        ],
+    )
+    def test_a_single_answer_to_judge_is_enough_for_a_verdict(self, other):
+        refuse_outage(answered(*[("rules", "model_unreachable")] * 9, other))
+
 
 class TestReporting:
     def report(self, tmp_path, target="stand-in"):
@@ -199,7 +231,7 @@ class TestReporting:
 
     def test_answers_signed_by_the_stand_in_are_its_own_whatever_the_address(self, tmp_path):
         async def signed(ticket):
-            return answer() | {"model_version": "stand-in-triage-1"}
+            return answer() | {"model_version": "stand-in-primary-1"}
 
         suite = load_suite(suite_in(tmp_path))
         assert build_report(suite, run(suite, signed), "ab" * 32, "models.example", AT)["target"] == "stand-in"
@@ -215,6 +247,13 @@ class TestReporting:
 
 
 GOOD, BAD = Score(True, ""), Score(False, "")
+
+
+def answered(*sources_and_reasons):
+    return [
+        CaseResult(case(), answer() | {"source": source, "reason": reason}, {}, 0.1)
+        for source, reason in sources_and_reasons
+    ]
 
 
 def scored(passed, failed):

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import importlib
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -49,10 +50,12 @@ def eval_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
-    """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: the harness failed."""
+    """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: nothing was judged."""
     from service.evaluation.cases import SuiteError, load_suite
     from service.settings import Settings, require
 
+    # The report counts why answers were not the model's; a log line for each on stderr would bury what is said there.
+    logging.getLogger("service").addHandler(logging.NullHandler())
     config = Settings()
     if config.model.url:
         require(MODEL_NAME=config.model.name)
@@ -93,11 +96,13 @@ def _evaluate(suite: "Suite", config: "Settings", progress: bool) -> "JsonObject
 
 async def _measure(suite: "Suite", endpoint: Endpoint, workdir: Path, progress: bool) -> "JsonObject":
     from service.cli.in_process import evaluation_service
+    from service.evaluation.gate import refuse_outage
     from service.evaluation.report import build_report
     from service.evaluation.runner import run_suite
 
     async with evaluation_service(endpoint.url, endpoint.name, endpoint.api_key, workdir) as service:
         results = await run_suite(suite, service.answer, progress=progress)
+        refuse_outage(results)
         return build_report(suite, results, service.release.digest, service.target, datetime.now(UTC))
 
 
@@ -203,13 +208,13 @@ def _deliver(report: "JsonObject", config: "Settings", as_json: bool, out: Path 
 
 
 def _explain(error: Exception) -> None:
-    from service.evaluation.results import HarnessFailed
+    from service.evaluation.gate import HarnessFailed, ModelOut
 
     if isinstance(error, HarnessFailed):
         for problem in error.problems[:10]:
             _say(f"harness: {problem}")
         _say(f"harness failed, {len(error.problems)} problem(s): nothing is proven")
-    elif isinstance(error, EnvironmentFailed):
+    elif isinstance(error, EnvironmentFailed | ModelOut):
         _say(str(error))
     elif isinstance(error, ModuleNotFoundError) and str(error.name).startswith("pydantic_evals"):
         _say("pydantic-evals is not installed: `uv sync --group eval`")

@@ -5,12 +5,10 @@ from typing import Annotated
 import typer
 
 from service.application.errors import Invalid
-from service.cli.operator import opened, operator, print_json, print_table, reader
+from service.cli.operator import AsJson, opened, operator, print_json, reader, show
 from service.integration.flags import store
 
 app = typer.Typer(help="Show and set feature flags.", no_args_is_help=True, add_completion=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
@@ -29,20 +27,11 @@ def list_flags(as_json: AsJson = False) -> None:
         }
         for name, flag in sorted(flags.items())
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ("FLAG", "DEFAULT", "RULES", "STATE", "VARIANTS"),
-        [
-            (r["name"], r["default"], "yes" if r["targeting"] else "no", r["state"], ", ".join(r["variants"]))
-            for r in rows
-        ],
-    )
+    show(rows, as_json, ("name", "default", "targeting", "state", "variants"))
 
 
-@app.command()
-def show(name: str) -> None:
+@app.command("show")
+def show_flag(name: str) -> None:
     """One flag as it is written."""
     with opened() as (config, database):
         reader(config, database)
@@ -71,10 +60,5 @@ def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, as_json: 
     with opened() as (config, database):
         reader(config, database)
         revisions = database.read_sync(lambda session: store.history(session, limit))
-    if as_json:
-        print_json([{"rev": r.rev, "at": r.at, "actor": r.actor, "reason": r.reason, "doc": r.doc} for r in revisions])
-        return
-    print_table(
-        ("REV", "AT", "ACTOR", "REASON"),
-        [(r.rev, r.at.isoformat(timespec="seconds"), r.actor, r.reason) for r in revisions],
-    )
+    rows = [{"rev": r.rev, "at": r.at, "actor": r.actor, "reason": r.reason, "doc": r.doc} for r in revisions]
+    show(rows, as_json, ("rev", "at", "actor", "reason"))

@@ -48,7 +48,7 @@ async def evaluation_service(
     release = releases_from(root / "prompts")[-1]
     store = bootstrap.open_store(config)
     try:
-        async with httpx2.AsyncClient(timeout=bootstrap.HTTP_TIMEOUT, limits=bootstrap.HTTP_LIMITS) as http:
+        async with bootstrap.http_client(config) as http:
             triage = bootstrap.use_cases(store, config, secrets, http).triage
             yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
     finally:

@@ -1,17 +1,16 @@
 """`svc keys`: API keys for callers, reviewers, operators and auditors."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from service.application.identity import Role
-from service.cli.operator import opened, operator, print_json, print_table, reader
+from service.cli.operator import AsJson, opened, operator, print_json, reader, show
 from service.integration.database import api_keys
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, add_completion=False)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -41,23 +40,8 @@ def list_keys(as_json: AsJson = False) -> None:
     with opened() as (config, database):
         reader(config, database)
         keys = api_keys.list_keys(database)
-    if as_json:
-        print_json([{name: getattr(key, name) for name in api_keys.KeyInfo.__slots__} for key in keys])
-        return
-    print_table(
-        ("ID", "SUBJECT", "TENANT", "ROLES", "CREATED", "STATE"),
-        [
-            (
-                k.id,
-                k.subject,
-                k.tenant,
-                ",".join(k.roles),
-                k.created_at.isoformat(timespec="seconds"),
-                _state(k),
-            )
-            for k in keys
-        ],
-    )
+    rows = [asdict(key) | {"state": _state(key)} for key in keys]
+    show(rows, as_json, ("id", "subject", "tenant", "roles", "created_at", "state"))
 
 
 @app.command()

@@ -4,14 +4,20 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.application.identity import Caller, Role
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.session import Database, NotMigrated, cause_of, open_database
 from service.settings import Profile, Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
@@ -51,17 +57,31 @@ def reader(settings: Settings, database: Database) -> Caller:
     return operator(settings, database, Role.OPERATOR, Role.AUDITOR)
 
 
-def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Columns as wide as their widest cell. None shows as "-"."""
-    cells = [header, *(tuple("-" if value is None else str(value) for value in row) for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def show(rows: list[JsonObject], as_json: bool, columns: tuple[str, ...]) -> None:
+    """The rows as JSON, or these columns of them as a table, each as wide as its widest cell."""
+    if as_json:
+        print_json(rows)
+        return
+    cells = [[column.replace("_", " ").upper() for column in columns]]
+    cells += [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_json(value: Any) -> None:
     """Indented JSON; instants as ISO 8601."""
     print(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 def _development_key(settings: Settings) -> str | None:

@@ -48,7 +48,7 @@ class Dimension(StrEnum):
 class Strict(BaseModel):
     """Fixed, and no field that nobody knows: a mistyped name is an error, not a case that tests nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Expected(Strict):

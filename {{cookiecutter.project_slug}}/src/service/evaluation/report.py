@@ -10,8 +10,7 @@ from datetime import datetime
 
 from service.application.decision import JsonObject
 from service.evaluation.cases import CaseClass, Suite
-from service.evaluation.gate import Row, judge, overall
-from service.evaluation.results import CaseResult
+from service.evaluation.gate import CaseResult, Row, counts, judge, overall
 
 STAND_IN = "stand-in"
 STAND_IN_NOTE = (
@@ -47,10 +46,10 @@ def build_report(
 def as_text(report: JsonObject) -> str:
     """The same, for a terminal."""
     lines = [report["note"]] if report["note"] else []
-    reasons = f" (because: {_counts(report['reasons'])})" if report["reasons"] else ""
+    reasons = f" (because: {counts(report['reasons'])})" if report["reasons"] else ""
     lines += [
         f"suite {report['suite']}, {report['cases']} cases, release {report['digest'][:12]}, target {report['target']}",
-        f"answered by: {_counts(report['sources'])}{reasons}; slowest {report['slowest_seconds']} s",
+        f"answered by: {counts(report['sources'])}{reasons}; slowest {report['slowest_seconds']} s",
         "",
         f"{'dimension':<12} {'n':>4} {'passed':>7} {'rate':>6} {'low 95%':>8} {'floor':>6}  verdict",
         *(_table_line(row) for row in report["dimensions"]),
@@ -99,10 +98,6 @@ def _failures(results: Sequence[CaseResult]) -> list[JsonObject]:
         for dimension, score in result.scores.items()
         if not score.passed
     ]
-
-
-def _counts(counter: JsonObject) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
 def _table_line(row: JsonObject) -> str:

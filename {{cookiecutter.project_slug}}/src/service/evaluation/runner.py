@@ -15,7 +15,7 @@ from pydantic_evals.reporting import EvaluationReport
 from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, EvalCase, Suite
-from service.evaluation.results import CaseResult, HarnessFailed
+from service.evaluation.gate import CaseResult, HarnessFailed
 from service.evaluation.scorers import SCORERS, Score, dimensions_of
 
 Answer: TypeAlias = Callable[[Ticket], Awaitable[JsonObject]]
