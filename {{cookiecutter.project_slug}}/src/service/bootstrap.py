@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
 import httpx2
@@ -55,10 +56,6 @@ from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
 from service.settings import Secrets, Settings, require
 
-# The HTTP client's own limits, per read; the total is held by the gateway and by the ticketing adapter.
-HTTP_TIMEOUT = httpx2.Timeout(10.0, connect=2.0)
-HTTP_LIMITS = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
-
 
 def secrets(config: Settings) -> Secrets:
     """This process's secrets, from the vault and nowhere else. Raises `SettingsError`, `VaultUnavailable`."""
@@ -66,6 +63,14 @@ def secrets(config: Settings) -> Secrets:
     require(VAULT_ADDR=vault.addr, VAULT_ROLE_ID=vault.role_id, VAULT_SECRET_ID_FILE=vault.secret_id_file)
     login = AppRole(vault.addr, vault.role_id, Path(vault.secret_id_file))
     return read_secrets(Secrets, login, f"{slug()}/app")
+
+
+def http_client(config: Settings) -> httpx2.AsyncClient:
+    """One client for models and ticketing. Its time-outs are per read; gateway and adapter hold the totals."""
+    longest = max(config.model.attempt_s, config.ticketing.timeout_s)
+    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one tenant's answer must not mark another's call
+    return httpx2.AsyncClient(timeout=httpx2.Timeout(longest, connect=2.0), limits=limits, cookies=no_cookies)
 
 
 def telemetry(config: Settings, process: str) -> Callable[[], None]:
@@ -101,7 +106,9 @@ def open_store(config: Settings) -> Store:
 def use_cases(store: Store, config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Service:
     """Everything the API can do."""
     enqueue = make_enqueue(store.database)
-    records = SqlRecords(store.database, enqueue, digest=_keyed_digest(known), clock=_now)
+    # A claim outlives the longest a model may take, so that no retry asks it again meanwhile.
+    lease_s = config.model.deadline_s + 40
+    records = SqlRecords(store.database, enqueue, digest=_keyed_digest(known), clock=_now, lease_s=lease_s)
     triage = TriageTicket(
         triager=triager(config, known, http),
         rollout=store.switches,
@@ -132,7 +139,9 @@ def triager(config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Model
         require(BACKUP_MODEL_NAME=model.backup_name)
         key = known.backup_model_api_key.get_secret_value
         backup = ChatModel(http, model.backup_url, model.backup_name, key, spans)
-    return ModelTriager(primary, backup, Limits(deadline_s=model.deadline_s, attempt_s=model.attempt_s))
+    # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
+    limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
+    return ModelTriager(primary, backup, limits)
 
 
 def api(config: Settings) -> FastAPI:
@@ -140,7 +149,7 @@ def api(config: Settings) -> FastAPI:
     known = secrets(config)
     close_telemetry = telemetry(config, "api")
     store = open_store(config)
-    http = httpx2.AsyncClient(timeout=HTTP_TIMEOUT, limits=HTTP_LIMITS)
+    http = http_client(config)
     service = use_cases(store, config, known, http)
 
     @asynccontextmanager
@@ -162,7 +171,7 @@ async def worker(config: Settings) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with httpx2.AsyncClient(timeout=HTTP_TIMEOUT, limits=HTTP_LIMITS) as http:
+    async with http_client(config) as http:
         ticketing = HttpTicketing(
             http, config.ticketing.url, known.ticketing_token.get_secret_value, config.ticketing.timeout_s
         )

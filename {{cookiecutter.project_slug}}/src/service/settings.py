@@ -7,10 +7,12 @@ import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+_SECRET_PARAMETERS = {"password", "sslpassword", "api_key", "apikey", "key", "token", "secret"}
 
 
 class Profile(StrEnum):
@@ -145,16 +147,27 @@ class Settings:
     def internal_tenants(self) -> frozenset[str]:
         return frozenset(filter(None, (t.strip() for t in self.rollout.internal_tenants.split(","))))
 
+    def _urls(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url,
+            "VAULT_ADDR": self.vault.addr,
+            "MODEL_URL": self.model.url,
+            "BACKUP_MODEL_URL": self.model.backup_url,
+            "TICKETING_URL": self.ticketing.url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.telemetry.otlp_endpoint,
+        }
+
     def _refuse_development_parts(self) -> None:
         for name in [*(field.upper() for field in Secrets.model_fields), "PGPASSWORD"]:
             if os.environ.get(name):
                 raise SettingsError(f"production takes no secret from the environment: unset {name}")
-        url = urlsplit(self.database_url)
-        if not url.scheme.startswith("postgresql"):
+        if not self.database_url.startswith("postgresql"):
             raise SettingsError("production needs Postgres: set DATABASE_URL to postgresql://host/name")
-        if url.password or "password" in url.query:
-            raise SettingsError("production refuses a password in DATABASE_URL: it must not be in the environment")
-        if "stand-in" in self.model.name + self.model.backup_name:
+        for name, value in self._urls().items():
+            url = urlsplit(value)
+            if url.password or _SECRET_PARAMETERS & {key.casefold() for key, _ in parse_qsl(url.query)}:
+                raise SettingsError(f"production refuses a password in {name}: it must not be in the environment")
+        if "stand-in" in (self.model.name + self.model.backup_name).casefold():
             raise SettingsError("production refuses the model stand-in: set MODEL_URL and MODEL_NAME to a real one")
 
 

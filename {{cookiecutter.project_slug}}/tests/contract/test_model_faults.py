@@ -41,7 +41,7 @@ OUTAGES = {
 
 @pytest.fixture(scope="module")
 def primary():
-    with running(["dev.model", "--name", "stand-in-triage-1"], free_port()) as url:
+    with running(["dev.model", "--name", "stand-in-primary-1"], free_port()) as url:
         yield url
 
 

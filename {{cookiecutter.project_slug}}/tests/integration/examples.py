@@ -11,6 +11,7 @@ from service.application.decision import Decision, Disposition, Effect, JsonObje
 from service.application.identity import Caller, Role
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database
+from tests.example import USE_CASE
 
 ALICE = Caller("alice", "acme", frozenset({Role.CALLER}))
 REVIEWER = Caller("rita", "acme", frozenset({Role.REVIEWER}))
@@ -50,7 +51,7 @@ def digest(request: JsonObject) -> str:
 def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **changes: Any) -> Decision:
     fields: dict[str, Any] = {
         "id": id_,
-        "use_case": "triage",
+        "use_case": USE_CASE,
         "tenant": ALICE.tenant,
         "actor": ALICE.subject,
         "outcome": {"category": "delivery", "draft_reply": "Soon."},
@@ -58,7 +59,7 @@ def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **ch
         "source": Source.MODEL,
         "degraded": False,
         "reason": None,
-        "release": "triage-abc",
+        "release": f"{USE_CASE}-abc",
         "prompt_version": "1",
         "model_version": "m-1",
         "usage": Usage(10, 5, 0.001),
@@ -69,7 +70,7 @@ def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **ch
 
 
 def effect(decision_id: str = "d-1") -> Effect:
-    return Effect(f"triage:{decision_id}", decision_id, {"decision_id": decision_id, "body": "où?"})
+    return Effect(f"{USE_CASE}:{decision_id}", decision_id, {"decision_id": decision_id, "body": "où?"})
 
 
 async def store(database: Database, clock: Clock, made: Decision, with_effect: bool = False) -> None:

@@ -88,6 +88,24 @@ def test_a_reader_cannot_write_and_sees_no_half_transaction(sqlite_database):
     assert sqlite_database.write_sync(write_and_look) == 0
 
 
+def test_a_caller_waits_for_its_turn_no_longer_than_its_patience(sqlite_database):
+    """One writer is busy: who waits behind it is told in time, and what had not begun never happens."""
+
+    async def story():
+        busy = asyncio.create_task(sqlite_database.write(lambda session: time.sleep(0.6)))
+        await asyncio.sleep(0.1)
+        sqlite_database.patience_s = 0.2
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            await sqlite_database.write(insert)
+        waited = time.monotonic() - started
+        await busy
+        return waited
+
+    assert asyncio.run(story()) < 0.5
+    assert rows(sqlite_database, EvalReportRow) == []
+
+
 def test_many_writers_at_once_wait_for_each_other(database):
     async def story():
         await asyncio.gather(*(database.write(lambda s, n=n: insert(s, str(n))) for n in range(60)))

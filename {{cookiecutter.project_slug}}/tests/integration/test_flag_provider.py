@@ -18,6 +18,7 @@ from service.integration.database.tables import AuditRow, FlagRevisionRow
 from service.integration.flags import document, store
 from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switches import FlagSwitches
+from tests.example import AI_FLAG, AUTO_FLAG, RELEASE_FLAG, USE_CASE
 from tests.integration.examples import ALICE, rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +29,8 @@ INSIDER = Caller("ina", "us", frozenset({Role.CALLER}))
 
 def release(version: str) -> Release:
     return Release(
-        use_case="triage",
-        prompt_id="triage",
+        use_case=USE_CASE,
+        prompt_id=USE_CASE,
         prompt_version=version,
         prompt="Sort this.",
         contract_version="c",
@@ -69,50 +70,50 @@ def seconds_until(condition, limit: float = 3.0) -> float:
 
 
 def test_before_any_revision_everything_is_off(switches):
-    assert not switches.ai_on("triage", ALICE, None)
-    assert not switches.auto_on("triage", ALICE)
+    assert not switches.ai_on(USE_CASE, ALICE, None)
+    assert not switches.auto_on(USE_CASE, ALICE)
     assert not switches.effects_on()
-    assert switches.release("triage", ALICE, None) is None
+    assert switches.release(USE_CASE, ALICE, None) is None
 
 
 def test_a_flip_takes_effect_within_a_second(switches, database):
     seed(database)
-    seconds_until(lambda: switches.ai_on("triage", ALICE, None))
+    seconds_until(lambda: switches.ai_on(USE_CASE, ALICE, None))
     for variant in ("off", "on", "off"):
         set_flag(database, "ai.enabled", variant)
-        took = seconds_until(lambda v=variant: switches.ai_on("triage", ALICE, None) == (v == "on"))
+        took = seconds_until(lambda v=variant: switches.ai_on(USE_CASE, ALICE, None) == (v == "on"))
         assert took < 1.0
 
 
 def test_in_production_ai_begins_with_internal_tenants_and_writes_nothing_alone(switches, database):
     seed(database, PRODUCTION)
     seconds_until(switches.effects_on)
-    assert switches.ai_on("triage", INSIDER, "c-1")
-    assert not switches.ai_on("triage", ALICE, "c-1")
-    assert not switches.auto_on("triage", INSIDER)
+    assert switches.ai_on(USE_CASE, INSIDER, "c-1")
+    assert not switches.ai_on(USE_CASE, ALICE, "c-1")
+    assert not switches.auto_on(USE_CASE, INSIDER)
 
 
 def test_a_release_published_and_chosen_is_used_and_so_is_the_one_before(switches, database):
     seed(database)
     first = publish(database, "1")
-    seconds_until(lambda: switches.release("triage", ALICE, None) == first)
+    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == first)
     second = publish(database, "2")
-    seconds_until(lambda: switches.release("triage", ALICE, None) == second)
-    set_flag(database, "triage.release", first.name)
-    seconds_until(lambda: switches.release("triage", ALICE, None) == first)
+    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == second)
+    set_flag(database, RELEASE_FLAG, first.name)
+    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == first)
     assert switches.release("billing", ALICE, None) is None
 
 
 def test_the_kill_file_turns_the_ai_off_without_the_database_and_lets_approved_writes_go(switches, database, tmp_path):
     seed(database)
-    seconds_until(lambda: switches.ai_on("triage", ALICE, None))
+    seconds_until(lambda: switches.ai_on(USE_CASE, ALICE, None))
     database.close_sync()
     (tmp_path / "AI_OFF").touch()
-    assert not switches.ai_on("triage", ALICE, None)
-    assert not switches.auto_on("triage", ALICE)
+    assert not switches.ai_on(USE_CASE, ALICE, None)
+    assert not switches.auto_on(USE_CASE, ALICE)
     assert switches.effects_on()
     (tmp_path / "AI_OFF").unlink()
-    assert switches.ai_on("triage", ALICE, None)
+    assert switches.ai_on(USE_CASE, ALICE, None)
 
 
 def test_a_bad_document_is_ignored_and_the_next_good_one_is_not(database):
@@ -168,25 +169,25 @@ def test_the_poller_starts_without_a_database_and_finds_it_later(sqlite_database
 
 def test_seeding_adds_what_is_missing_and_changes_nothing(database):
     seed(database)
-    set_flag(database, "triage.auto", "off")
-    more = {"flags": {**DEVELOPMENT["flags"], "billing.ai": DEVELOPMENT["flags"]["triage.ai"]}}
+    set_flag(database, AUTO_FLAG, "off")
+    more = {"flags": {**DEVELOPMENT["flags"], "billing.ai": DEVELOPMENT["flags"][AI_FLAG]}}
     assert database.write_sync(lambda session: store.add_missing(session, more, "test")) == ["billing.ai"]
     assert database.write_sync(lambda session: store.add_missing(session, more, "test")) == []
     flags = database.read_sync(store.read_document)["flags"]
-    assert flags["triage.auto"]["defaultVariant"] == "off"
+    assert flags[AUTO_FLAG]["defaultVariant"] == "off"
 
 
 def test_setting_a_flag_drops_its_rules_and_says_who_and_why(database):
     seed(database, PRODUCTION)
-    set_flag(database, "triage.ai", "on")
-    flag = database.read_sync(store.read_document)["flags"]["triage.ai"]
+    set_flag(database, AI_FLAG, "on")
+    flag = database.read_sync(store.read_document)["flags"][AI_FLAG]
     assert flag["defaultVariant"] == "on"
     assert "targeting" not in flag
     newest, first = database.read_sync(store.history)
     assert (newest.actor, newest.reason, newest.rev) == ("olga", "a test", first.rev + 1)
-    assert "targeting" in first.doc["flags"]["triage.ai"]
+    assert "targeting" in first.doc["flags"][AI_FLAG]
     entry = next(row for row in rows(database, AuditRow) if row.action == "flag.set")
-    assert (entry.object, entry.actor, entry.details["variant"]) == ("triage.ai", "olga", "on")
+    assert (entry.object, entry.actor, entry.details["variant"]) == (AI_FLAG, "olga", "on")
 
 
 def test_of_operators_changing_flags_at_once_none_undoes_the_other(database):
@@ -203,7 +204,7 @@ def test_of_operators_changing_flags_at_once_none_undoes_the_other(database):
     [
         ("ai.enabeld", "off", "typo", "there is no flag ai.enabeld"),
         ("ai.enabled", "maybe", "typo", "no variant maybe"),
-        ("triage.release", "triage-unknown", "typo", "no release of triage"),
+        (RELEASE_FLAG, f"{USE_CASE}-unknown", "typo", "no release of " + USE_CASE),
         ("ai.enabled", "off", "  ", "a reason is required"),
     ],
 )
@@ -250,10 +251,10 @@ def test_a_growing_percentage_keeps_those_who_are_in(database):
     inside: list[set[str]] = []
     for percent in (20, 50):
         rule = {"fractional": [["on", percent], ["off", 100 - percent]]}
-        flags = {**DEVELOPMENT["flags"], "triage.ai": {**SWITCH, "targeting": rule}}
+        flags = {**DEVELOPMENT["flags"], AI_FLAG: {**SWITCH, "targeting": rule}}
         database.write_sync(lambda session, f=flags: store.append_revision(session, {"flags": f}, "x", "y"))
         provider.poll()
-        inside.append({ref for ref in map(str, range(500)) if switches.ai_on("triage", ALICE, ref)})
+        inside.append({ref for ref in map(str, range(500)) if switches.ai_on(USE_CASE, ALICE, ref)})
     provider.shutdown()
     assert inside[0] < inside[1]
     assert 60 < len(inside[0]) < 140

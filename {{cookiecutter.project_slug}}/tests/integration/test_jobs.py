@@ -23,11 +23,12 @@ from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import EffectRow
 from service.integration.jobs import make_enqueue, run_worker
+from tests.example import USE_CASE
 from tests.integration.examples import REQUEST, decision, digest, effect, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 EFFECTS = 40
-OLD = "triage:of-the-day-before-yesterday"
+OLD = f"{USE_CASE}:of-the-day-before-yesterday"
 
 
 def jobs(database: Database) -> list[tuple[str, str]]:
@@ -52,7 +53,7 @@ def decide(database: Database, *ids: str, ago: float = 0.0) -> None:
 
 def test_a_job_is_committed_with_its_effect(database):
     decide(database, "d-1")
-    assert jobs(database) == [("triage:d-1#1", "ENQUEUED")]
+    assert jobs(database) == [(f"{USE_CASE}:d-1#1", "ENQUEUED")]
     assert [row.state for row in rows(database, EffectRow)] == ["queued"]
 
 
@@ -60,7 +61,7 @@ def test_a_rolled_back_decision_leaves_no_job(database):
     enqueue = make_enqueue(database)
 
     def enqueue_and_fail(session):
-        enqueue(session, "triage:d-1", 1, None)
+        enqueue(session, f"{USE_CASE}:d-1", 1, None)
         raise KeyError("a bug after the job was queued")
 
     with pytest.raises(KeyError):
@@ -71,7 +72,7 @@ def test_a_rolled_back_decision_leaves_no_job(database):
 def test_a_job_carries_a_key_and_nothing_of_the_customer(sqlite_database):
     decide(sqlite_database, "d-1")
     inputs = sqlite_database.read_sync(lambda s: s.execute(text("SELECT inputs FROM workflow_input")).scalar())
-    assert "triage:d-1" in inputs
+    assert f"{USE_CASE}:d-1" in inputs
     assert "où" not in inputs
     assert "order" not in inputs
 
@@ -136,7 +137,7 @@ def test_killed_workers_lose_no_effect_and_double_none(sqlite_database, postgres
         effects = rows(database, EffectRow)
         assert {row.state for row in effects} == {"done"}
         assert {row.key: row.reference for row in effects} == {
-            f"triage:d-{n}": f"T-triage:d-{n}" for n in range(EFFECTS)
+            f"{USE_CASE}:d-{n}": f"T-{USE_CASE}:d-{n}" for n in range(EFFECTS)
         }
         asked = tickets(file)
         assert set(asked) == {row.key for row in effects}

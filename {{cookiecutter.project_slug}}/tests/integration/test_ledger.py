@@ -7,9 +7,10 @@ import pytest
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.session import Database
 from service.integration.database.tables import EffectRow
+from tests.example import USE_CASE
 from tests.integration.examples import Clock, Queue, decision, effect, rows, store
 
-KEY = "triage:d-1"
+KEY = f"{USE_CASE}:d-1"
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_of_two_workers_one_begins(ledger, database):
 
 
 def test_an_unknown_effect_cannot_begin(ledger):
-    assert asyncio.run(ledger.begin("triage:nothing")) is None
+    assert asyncio.run(ledger.begin(f"{USE_CASE}:nothing")) is None
 
 
 def test_done_is_final(ledger, database):

@@ -11,6 +11,7 @@ from service.cli import flags, keys, release
 from service.integration.database.api_keys import issue_key
 from service.integration.database.session import Database
 from service.integration.flags import store
+from tests.example import AI_FLAG, RELEASE_FLAG
 from tests.integration.test_flag_provider import publish, seed
 
 
@@ -57,7 +58,7 @@ def test_in_development_the_running_services_operator_key_serves(environment, sq
     seed(sqlite_database)
     key = issue_key(sqlite_database, "operator", "demo", {"operator"})
     (tmp_path / "dev.json").write_text(json.dumps({"keys": {"operator": key}}))
-    assert run(flags.app, "set", "triage.ai", "off", "--reason", "a test").exit_code == 0
+    assert run(flags.app, "set", AI_FLAG, "off", "--reason", "a test").exit_code == 0
     (tmp_path / "dev.json").write_text("{")
     assert isinstance(run(flags.app, "list").exception, Invalid)
 
@@ -67,7 +68,7 @@ def test_tables_and_json_show_the_same_flags(environment, sqlite_database):
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor"}))
     names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)]
     assert names == [line.split()[0] for line in run(flags.app, "list").stdout.splitlines()[1:]]
-    assert json.loads(run(flags.app, "show", "triage.ai").stdout)["triage.ai"]["defaultVariant"] == "on"
+    assert json.loads(run(flags.app, "show", AI_FLAG).stdout)[AI_FLAG]["defaultVariant"] == "on"
     assert json.loads(run(flags.app, "history", "--json").stdout)[0]["rev"] == 1
 
 
@@ -77,7 +78,18 @@ def test_a_release_is_listed_shown_and_chosen(environment, sqlite_database):
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"operator"}))
     assert [row["name"] for row in json.loads(run(release.app, "list", "--json").stdout)] == [name]
     assert json.loads(run(release.app, "show", name, "--json").stdout)["prompt_version"] == "7"
-    assert run(flags.app, "set", "triage.release", name, "--reason", "pin").exit_code == 0
+    assert run(flags.app, "set", RELEASE_FLAG, name, "--reason", "pin").exit_code == 0
+
+
+def test_tables_show_lists_dates_and_gaps_for_people(environment, sqlite_database):
+    seed(sqlite_database)
+    publish(sqlite_database, "7")
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor", "caller"}))
+    head, key = (line.split() for line in run(keys.app, "list").stdout.splitlines())
+    assert head == ["ID", "SUBJECT", "TENANT", "ROLES", "CREATED", "AT", "STATE"]
+    assert (key[1:4], key[5]) == (["x", "acme", "auditor,caller"], "valid")
+    assert run(release.app, "list").stdout.splitlines()[1].split()[2] == "7"
+    assert "doc" not in run(flags.app, "history").stdout.casefold()
 
 
 def test_a_database_that_is_away_is_one_line_with_the_cause(environment):

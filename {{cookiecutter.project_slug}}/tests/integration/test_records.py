@@ -1,14 +1,12 @@
 """Claims, and the transaction that stores an answer."""
 
 import asyncio
-import contextvars
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
 from service.application.decision import Disposition
 from service.application.errors import Conflict, InProgress, KeyReused
+from service.application.idempotency import Opened
 from service.application.identity import Caller
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database
@@ -20,6 +18,7 @@ from service.integration.database.tables import (
     PayloadRow,
     ReviewItemRow,
 )
+from tests.example import USE_CASE
 from tests.integration.examples import ALICE, REQUEST, Clock, Queue, decision, digest, effect, rows
 
 ANSWER = {"z": 1, "decision_id": "d-1", "a": [1.5, None, "é"]}
@@ -41,39 +40,35 @@ def records(database: Database, queue: Queue, clock: Clock) -> SqlRecords:
     return SqlRecords(database, queue, digest, clock)
 
 
-def of_another_request(work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-    """In a context of its own, as a server runs each request."""
-    return asyncio.create_task(work, context=contextvars.Context())
-
-
 def test_of_twenty_racing_requests_one_gets_the_claim(records):
     async def race():
         return await asyncio.gather(*(records.open(ALICE, "k", REQUEST) for _ in range(20)), return_exceptions=True)
 
     results = asyncio.run(race())
-    assert sum(result is None for result in results) == 1
+    assert sum(isinstance(result, Opened) for result in results) == 1
     assert sum(isinstance(result, InProgress) for result in results) == 19
 
 
 def test_an_answered_key_gives_the_same_answer_byte_for_byte(records):
     async def story():
-        assert await records.open(ALICE, "k", REQUEST) is None
-        await records.close(decision(), "k", REQUEST, ANSWER, effect())
+        opened = await records.open(ALICE, "k", REQUEST)
+        assert opened.answer is None
+        await records.close(decision(), opened.claim, REQUEST, ANSWER, effect())
         return await records.open(ALICE, "k", REQUEST)
 
     again = asyncio.run(story())
-    assert again == ANSWER
-    assert list(again) == list(ANSWER)
+    assert again == Opened(ANSWER, claim=None)
+    assert list(again.answer) == list(ANSWER)
 
 
 def test_a_key_with_another_body_is_refused_before_and_after_the_answer(records):
     other = {**REQUEST, "body": "something else"}
 
     async def story():
-        await records.open(ALICE, "k", REQUEST)
+        mine = (await records.open(ALICE, "k", REQUEST)).claim
         with pytest.raises(KeyReused):
             await records.open(ALICE, "k", other)
-        await records.close(decision(), "k", REQUEST, ANSWER, effect())
+        await records.close(decision(), mine, REQUEST, ANSWER, effect())
         with pytest.raises(KeyReused):
             await records.open(ALICE, "k", other)
 
@@ -83,14 +78,16 @@ def test_a_key_with_another_body_is_refused_before_and_after_the_answer(records)
 def test_a_key_belongs_to_one_caller_of_one_tenant(records):
     async def story():
         for caller in (ALICE, Caller("bob", "acme", ALICE.roles), Caller("alice", "other", ALICE.roles)):
-            assert await records.open(caller, "k", REQUEST) is None
+            claim = (await records.open(caller, "k", REQUEST)).claim
+            assert (claim.tenant, claim.actor, claim.key) == (caller.tenant, caller.subject, "k")
 
     asyncio.run(story())
 
 
 def test_without_a_key_opening_touches_no_database(records, database):
     asyncio.run(database.close())
-    assert asyncio.run(records.open(ALICE, None, REQUEST)) is None
+    assert asyncio.run(records.open(ALICE, None, REQUEST)) == Opened(answer=None, claim=None)
+    asyncio.run(records.abandon(None))
 
 
 def test_an_auto_decision_is_stored_with_its_effect_and_job(records, database, queue):
@@ -103,7 +100,7 @@ def test_an_auto_decision_is_stored_with_its_effect_and_job(records, database, q
     assert (audit.action, audit.object, audit.actor) == ("decision.made", "d-1", "alice")
     (queued,) = rows(database, EffectRow)
     assert (queued.state, queued.enqueues, queued.attempts, queued.body) == ("queued", 1, 0, effect().body)
-    assert queue.jobs == [("triage:d-1", 1)]
+    assert queue.jobs == [(f"{USE_CASE}:d-1", 1)]
     assert rows(database, ReviewItemRow) == []
 
 
@@ -124,11 +121,11 @@ def test_the_audit_row_holds_none_of_the_customers_words(records, database):
 
 def test_a_broken_queue_leaves_nothing_of_the_decision(records, database, queue):
     async def story():
-        await records.open(ALICE, "k", REQUEST)
+        mine = (await records.open(ALICE, "k", REQUEST)).claim
         queue.broken = True
         with pytest.raises(RuntimeError):
-            await records.close(decision(), "k", REQUEST, ANSWER, effect())
-        await records.abandon(ALICE, "k")
+            await records.close(decision(), mine, REQUEST, ANSWER, effect())
+        await records.abandon(mine)
 
     asyncio.run(story())
     assert [rows(database, table) for table in EVERYTHING] == [[]] * len(EVERYTHING)
@@ -136,48 +133,54 @@ def test_a_broken_queue_leaves_nothing_of_the_decision(records, database, queue)
 
 def test_an_abandoned_claim_is_free_at_once(records):
     async def story():
-        await records.open(ALICE, "k", REQUEST)
-        await records.abandon(ALICE, "k")
-        assert await records.open(ALICE, "k", REQUEST) is None
+        first = (await records.open(ALICE, "k", REQUEST)).claim
+        await records.abandon(first)
+        second = (await records.open(ALICE, "k", REQUEST)).claim
+        assert second.owner != first.owner
 
     asyncio.run(story())
 
 
-def test_abandoning_takes_no_answer_and_no_claim_of_another(records):
+def test_abandoning_takes_no_answer_and_no_claim_of_another(records, clock):
     async def story():
-        await records.open(ALICE, "k", REQUEST)
-        await of_another_request(records.abandon(ALICE, "k"))
+        late = (await records.open(ALICE, "k", REQUEST)).claim
+        clock.forward(61)
+        mine = (await records.open(ALICE, "k", REQUEST)).claim
+        await records.abandon(late)
         with pytest.raises(InProgress):
-            await of_another_request(records.open(ALICE, "k", REQUEST))
-        await records.close(decision(), "k", REQUEST, ANSWER, effect())
-        await records.abandon(ALICE, "k")
-        assert await records.open(ALICE, "k", REQUEST) == ANSWER
+            await records.open(ALICE, "k", REQUEST)
+        await records.close(decision(), mine, REQUEST, ANSWER, effect())
+        await records.abandon(mine)
+        assert (await records.open(ALICE, "k", REQUEST)).answer == ANSWER
 
     asyncio.run(story())
 
 
-def test_a_crashed_owner_loses_its_claim_after_a_minute(records, clock):
+@pytest.mark.parametrize("lease_s", [60, 90])
+def test_a_crashed_owner_loses_its_claim_when_the_lease_ends(database, queue, clock, lease_s):
+    records = SqlRecords(database, queue, digest, clock, lease_s=lease_s)
+
     async def story():
-        await of_another_request(records.open(ALICE, "k", REQUEST))
-        clock.forward(59)
+        await records.open(ALICE, "k", REQUEST)
+        clock.forward(lease_s - 1)
         with pytest.raises(InProgress):
             await records.open(ALICE, "k", REQUEST)
         clock.forward(2)
-        tasks = [of_another_request(records.open(ALICE, "k", REQUEST)) for _ in range(5)]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert sum(result is None for result in results) == 1
+        racing = [records.open(ALICE, "k", REQUEST) for _ in range(5)]
+        results = await asyncio.gather(*racing, return_exceptions=True)
+        assert sum(isinstance(result, Opened) for result in results) == 1
 
     asyncio.run(story())
 
 
 def test_who_lost_the_claim_writes_nothing(records, clock, database):
     async def story():
-        await records.open(ALICE, "k", REQUEST)
+        lost = (await records.open(ALICE, "k", REQUEST)).claim
         clock.forward(61)
-        await of_another_request(records.open(ALICE, "k", REQUEST))  # somebody else's, from now on
+        await records.open(ALICE, "k", REQUEST)  # somebody else's, from now on
         with pytest.raises(Conflict):
-            await records.close(decision(), "k", REQUEST, ANSWER, effect())
-        await records.abandon(ALICE, "k")
+            await records.close(decision(), lost, REQUEST, ANSWER, effect())
+        await records.abandon(lost)
 
     asyncio.run(story())
     assert rows(database, DecisionRow) == []
@@ -186,10 +189,10 @@ def test_who_lost_the_claim_writes_nothing(records, clock, database):
 
 def test_a_slow_owner_nobody_replaced_may_still_answer(records, clock):
     async def story():
-        await records.open(ALICE, "k", REQUEST)
+        mine = (await records.open(ALICE, "k", REQUEST)).claim
         clock.forward(300)
-        await records.close(decision(), "k", REQUEST, ANSWER, effect())
-        assert await records.open(ALICE, "k", REQUEST) == ANSWER
+        await records.close(decision(), mine, REQUEST, ANSWER, effect())
+        assert (await records.open(ALICE, "k", REQUEST)).answer == ANSWER
 
     asyncio.run(story())
 
@@ -200,7 +203,8 @@ def test_a_caller_that_hangs_up_while_claiming_leaves_no_claim(records, database
         await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait([opening])
-        await asyncio.sleep(0.3)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
     asyncio.run(story())
     assert rows(database, IdempotencyRow) == []

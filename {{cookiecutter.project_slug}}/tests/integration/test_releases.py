@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from service.integration.database import audit, releases
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, EvalReportRow, ReleaseRow
+from tests.example import USE_CASE
 from tests.integration.examples import Clock, rows
 from tests.integration.test_flag_provider import publish, release, seed
 
@@ -25,12 +26,12 @@ def test_publishing_again_changes_nothing(database):
 def test_the_latest_is_the_one_published_last_and_all_are_found_by_name(database):
     known = releases.SqlReleases(database)
     known.refresh()
-    assert known.latest("triage") is None
+    assert known.latest(USE_CASE) is None
     published = [publish(database, str(n)) for n in range(5)]
     known.refresh()
-    assert known.latest("triage") == published[-1]
+    assert known.latest(USE_CASE) == published[-1]
     assert all(known.by_name(each.name) == each for each in published)
-    assert known.by_name("triage-nothing") is None
+    assert known.by_name(f"{USE_CASE}-nothing") is None
     assert known.latest("billing") is None
 
 
@@ -42,14 +43,14 @@ def test_a_release_of_newer_code_is_ignored_and_the_last_fitting_one_stays(datab
         bundle = {**fitting.model_dump(mode="json"), "new_field": 1}
         session.add(
             ReleaseRow(
-                digest="f" * 64, name="x", use_case="triage", bundle=bundle, published_at=later, published_by="y"
+                digest="f" * 64, name="x", use_case=USE_CASE, bundle=bundle, published_at=later, published_by="y"
             )
         )
 
     database.write_sync(of_newer_code)
     known = releases.SqlReleases(database)
     known.refresh()
-    assert known.latest("triage") == fitting
+    assert known.latest(USE_CASE) == fitting
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)

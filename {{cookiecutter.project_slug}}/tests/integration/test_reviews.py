@@ -13,6 +13,7 @@ from service.integration.database.archive import SqlDecisionArchive
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, EffectRow, PayloadRow
+from tests.example import USE_CASE
 from tests.integration.examples import ALICE, REQUEST, REVIEWER, Clock, Queue, decision, effect, rows, store
 
 RON = Caller("ron", "acme", frozenset({Role.REVIEWER}))
@@ -37,7 +38,7 @@ def desk(database: Database, queue: Queue, clock: Clock) -> SqlReviewDesk:
 @pytest.fixture
 def work(desk: SqlReviewDesk) -> ReviewWork:
     reviewable = Reviewable(validate=lambda outcome: outcome, effect=lambda id_, request, outcome: effect(id_))
-    return ReviewWork(desk, {"triage": reviewable})
+    return ReviewWork(desk, {USE_CASE: reviewable})
 
 
 @pytest.fixture
@@ -111,9 +112,10 @@ def test_another_tenant_sees_no_item(desk, review_id):
 def test_a_verdict_commits_with_effect_job_and_audit_row(work, review_id, database, queue):
     item = asyncio.run(work.decide(REVIEWER, review_id, Verdict.APPROVE, None, "looks right"))
     assert (item.state, item.verdict, item.note) == (ReviewState.CLOSED, Verdict.APPROVE, "looks right")
+    assert item.claimed_by == "rita"  # who decides without having claimed has claimed by deciding
     (row,) = rows(database, EffectRow)
-    assert (row.state, row.key) == ("queued", "triage:d-1")
-    assert queue.jobs == [("triage:d-1", 1)]
+    assert (row.state, row.key) == ("queued", f"{USE_CASE}:d-1")
+    assert queue.jobs == [(f"{USE_CASE}:d-1", 1)]
     assert actions(database) == ["decision.made", "review.closed"]
 
 
@@ -144,7 +146,7 @@ def test_who_has_not_the_claim_cannot_decide(work, review_id, clock):
         with pytest.raises(Conflict):
             await work.decide(RON, review_id, Verdict.APPROVE, None, "")
         clock.forward(1801)
-        await work.decide(RON, review_id, Verdict.APPROVE, None, "")
+        assert (await work.decide(RON, review_id, Verdict.APPROVE, None, "")).claimed_by == "ron"
 
     asyncio.run(story())
 

@@ -78,6 +78,18 @@ def test_a_missing_field_is_named(vault, login):
         vault.write("app", kept)
 
 
+@pytest.mark.parametrize("odd", [987654321, ["a"], {"a": "b"}])
+def test_a_field_that_is_no_text_is_named_and_not_shown(vault, login, odd):
+    kept = vault.read("app")
+    vault.write("app", {**kept, "model_api_key": odd})
+    try:
+        with pytest.raises(VaultUnavailable, match="model_api_key must be text") as caught:
+            read_secrets(Secrets, login, f"{SLUG}/app")
+        assert "987654321" not in str(caught.value)
+    finally:
+        vault.write("app", kept)
+
+
 def test_a_missing_secret_id_file_is_named(login, tmp_path):
     with pytest.raises(VaultUnavailable, match="VAULT_SECRET_ID_FILE"):
         read_secrets(Secrets, replace(login, secret_id_file=tmp_path / "absent"), f"{SLUG}/app")
@@ -89,3 +101,14 @@ def test_an_unreachable_vault_is_one_line(login, addr):
         read_secrets(Secrets, replace(login, addr=addr), f"{SLUG}/app")
     assert "\n" not in str(caught.value)
     assert "VAULT_ADDR" in str(caught.value)
+
+
+def test_a_model_key_other_than_the_kept_one_is_not_taken_and_said_so_without_the_key(vault):
+    environment = {"MODEL_API_KEY": "a-newer-key", "BACKUP_MODEL_API_KEY": ""}
+    kept = vault.app_secrets(environment)
+    assert kept["model_api_key"] == "model-key"
+    [line] = vault.other_keys(kept, environment)
+    assert line.startswith("MODEL_API_KEY is not the key in the vault")
+    assert f"{SLUG}/app model_api_key=" in line
+    assert not {"a-newer-key", "model-key"} & set(line.replace("=", " ").split())
+    assert vault.other_keys(kept, {"MODEL_API_KEY": "model-key"}) == []

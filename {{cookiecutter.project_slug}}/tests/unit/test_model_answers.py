@@ -60,3 +60,15 @@ def test_an_absurd_token_count_counts_as_none(tokens):
 )
 def test_statuses_have_one_reason_each(status, reason):
     assert _failure_of_status(status).reason == reason
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\x00b", "<script>", "x" * 101, "a b", "\u202ename", {"a": 1}, 7, None])
+def test_an_odd_model_id_is_unknown_because_it_is_kept_as_it_came(odd):
+    body = {**json.loads(answer(content="x")), "model": odd}
+    assert _read(json.dumps(body).encode()).model == "unknown"
+
+
+@pytest.mark.parametrize("extra", [{"finish": "tool_calls"}, {"finish": "error"}, {"function_call": {"name": "f"}}])
+def test_a_text_beside_anything_but_a_plain_stop_is_not_used(extra):
+    with pytest.raises(ChatFailure, match="output_unusable"):
+        _read(answer(content="text", **extra))

@@ -136,3 +136,46 @@ def test_what_passes_is_always_sure_grounded_and_of_a_model(ticket, prediction, 
         assert prediction.source in (Source.MODEL, Source.BACKUP)
         assert prediction.outcome.confidence >= limits.auto
         assert is_grounded(ticket, prediction.outcome)
+
+
+@pytest.mark.parametrize("nothing", [" ", "\u00a0", "\t\n", "\u3000", "I", "..."])
+def test_a_quote_that_says_nothing_grounds_nothing(nothing):
+    assert decided(evidence=[nothing]) is Disposition.REVIEW
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "See https://evil.example",
+        "See evil.com/login",
+        "See //evil",
+        "Write to mailto:a",
+        "Call tel:x",
+        "Open [x][1]",
+        "ｈｔｔｐ://evil",
+        "ht\u200btps",
+        "&lt;a href",
+        "<script>",
+        "abc \u202e cba",
+        "bell \x1b[31m",
+    ],
+)
+def test_a_draft_with_a_link_markup_or_invisible_characters_is_looked_at(draft):
+    assert decided(draft_reply=draft) is Disposition.REVIEW
+
+
+@pytest.mark.parametrize("draft", ["We saw it at 10:30, order 4711.", "Hello,\nthank you. Kind regards", None])
+def test_a_plain_draft_passes(draft):
+    assert decided(draft_reply=draft) is Disposition.AUTO
+
+
+@pytest.mark.parametrize("entity", [{"type": "link", "value": "http://evil"}, {"type": "<b>", "value": "x"}])
+def test_entities_are_looked_at_for_links_too(entity):
+    assert decided(entities=[entity]) is Disposition.REVIEW
+
+
+@pytest.mark.parametrize("text", ["true", '"1e0"', '" 0.9 "'])
+def test_a_confidence_that_is_no_number_is_refused(text):
+    good = outcome().model_dump_json()
+    with pytest.raises(ValueError, match="confidence"):
+        TriageOutcome.model_validate_json(good.replace('"confidence":0.9', f'"confidence":{text}'))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from service.application.decision import Prediction, Reason, Source, Usage
+from service.application.idempotency import Claim, Opened
 from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
@@ -31,6 +32,7 @@ OUTCOME = TriageOutcome(
     evidence=["charged twice"],
     confidence=0.9,
 )
+CLAIM = Claim("acme", "ann", "k", "this-attempt")
 
 
 @dataclass
@@ -39,19 +41,21 @@ class Kept:
 
     earlier: dict | None = None
     closed: list = field(default_factory=list)
-    abandoned: int = 0
+    closed_claims: list = field(default_factory=list)
+    abandoned: list = field(default_factory=list)
     fail: bool = False
 
     async def open(self, caller, key, request):
-        return self.earlier
+        return Opened(self.earlier, None if self.earlier else CLAIM)
 
-    async def close(self, decision, key, request, answer, effect):
+    async def close(self, decision, claim, request, answer, effect):
         if self.fail:
             raise RuntimeError("the database went away")
         self.closed.append((decision, effect))
+        self.closed_claims.append(claim)
 
-    async def abandon(self, caller, key):
-        self.abandoned += 1
+    async def abandon(self, claim):
+        self.abandoned.append(claim)
 
 
 @dataclass
@@ -100,6 +104,7 @@ def test_a_confident_grounded_answer_is_auto_and_has_one_effect_keyed_by_its_dec
     [(decision, effect)] = records.closed
     assert effect.key == f"triage:{decision.id}"
     assert effect.body["category"] == "billing"
+    assert (records.closed_claims, records.abandoned) == ([CLAIM], [])
 
 
 def test_ai_off_answers_by_rules_without_asking_and_is_not_degraded():
@@ -138,4 +143,4 @@ def test_a_failed_second_transaction_fails_the_request_and_gives_the_claim_back(
     records = Kept(fail=True)
     with pytest.raises(RuntimeError):
         answer(records)
-    assert records.abandoned == 1
+    assert records.abandoned == [CLAIM]

@@ -37,6 +37,7 @@ def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -
         title=title,
         lifespan=lifespan,
         max_body_size=MAX_BODY_BYTES,
+        redirect_slashes=False,  # a redirect would follow whatever Host header came
         # FastAPI's own error logs would carry inputs; operation spans would cost more than they tell.
         telemetry={"logs": False, "operation_spans": False, "exclude": _is_health},
     )

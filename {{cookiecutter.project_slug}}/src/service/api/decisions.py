@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from service.api.authentication import requires
-from service.api.problems import documented
+from service.api.problems import documented, known_form
 from service.application.identity import Caller, Role
 
 router = APIRouter()
@@ -19,4 +19,4 @@ async def show_decision(
     caller: Annotated[Caller, requires(Role.CALLER, Role.REVIEWER, Role.OPERATOR, Role.AUDITOR)],
 ) -> JSONResponse:
     """One decision of the caller's tenant, with `review` and `effect`."""
-    return JSONResponse(await request.app.state.service.show_decision(caller, decision_id))
+    return JSONResponse(await request.app.state.service.show_decision(caller, known_form(decision_id)))

@@ -1,6 +1,7 @@
 """Every refusal as problem+json (RFC 9457). No problem repeats what the caller sent."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.application import errors
 
 log = logging.getLogger(__name__)
+_IDENTIFIER = re.compile(r"[0-9a-f-]{36}")
 
 STATUS_OF = {
     errors.NotFound: 404,
@@ -66,6 +68,13 @@ def problem(
     """The problem+json response of this status."""
     body = Problem(title=TITLES.get(status, "Error"), status=status, detail=detail, errors=problems)
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type="application/problem+json")
+
+
+def known_form(identifier: str) -> str:
+    """The identifier if it looks like one of ours. Raises `NotFound`: nothing else was ever given out."""
+    if not _IDENTIFIER.fullmatch(identifier):
+        raise errors.NotFound("no such thing")
+    return identifier
 
 
 class TooLargeAsProblem:

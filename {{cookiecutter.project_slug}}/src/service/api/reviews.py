@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.authentication import requires
-from service.api.problems import documented
+from service.api.problems import documented, known_form
 from service.application.decision import JsonObject
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
@@ -44,14 +44,14 @@ async def list_reviews(
 @router.post("/v1/reviews/{review_id}/claim", responses=documented(401, 403, 404, 409, 503))
 async def claim_review(request: Request, review_id: str, reviewer: Reviewer) -> JSONResponse:
     """Take an item for the next half hour. 409 if somebody else has it or it is closed."""
-    return JSONResponse(_shown(await request.app.state.service.reviews.claim(reviewer, review_id)))
+    return JSONResponse(_shown(await request.app.state.service.reviews.claim(reviewer, known_form(review_id))))
 
 
 @router.post("/v1/reviews/{review_id}/verdict", responses=documented(400, 401, 403, 404, 409, 413, 422, 503))
 async def give_verdict(request: Request, review_id: str, verdict: VerdictRequest, reviewer: Reviewer) -> JSONResponse:
     """Approve, correct or reject. Approved and corrected outcomes are written downstream by the same job."""
     item = await request.app.state.service.reviews.decide(
-        reviewer, review_id, verdict.verdict, verdict.outcome, verdict.note
+        reviewer, known_form(review_id), verdict.verdict, verdict.outcome, verdict.note
     )
     return JSONResponse(_shown(item))
 

@@ -6,6 +6,7 @@ slow drip passes them: whoever calls `complete` must also bound it in total.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 
 Message = dict[str, str]
 MAX_ANSWER_BYTES = 1_000_000
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _read(body: bytes) -> Completion:
         message, finish = choice["message"], choice.get("finish_reason")
         spent = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         text, refusal = message.get("content"), message.get("refusal")
-        called_tool, model = message.get("tool_calls"), str(answer.get("model") or "unknown")[:100]
+        called_tool, model = message.get("tool_calls") or message.get("function_call"), answer.get("model")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ChatFailure("output_unusable", f"not a chat completion: {type(error).__name__}") from error
     if refusal:
@@ -129,9 +131,11 @@ def _read(body: bytes) -> Completion:
         raise ChatFailure("output_cut_off", "", *spent)
     if finish == "content_filter":
         raise ChatFailure("content_filtered", "", *spent)
-    if called_tool or not isinstance(text, str):
+    if called_tool or finish not in ("stop", None) or not isinstance(text, str):
         raise ChatFailure("output_unusable", "no text in the message", *spent)
-    return Completion(text=text, model=model, input_tokens=spent[0], output_tokens=spent[1])
+    # The one string that is kept as it came, so it must be a plain name.
+    known = isinstance(model, str) and _MODEL_ID.fullmatch(model)
+    return Completion(text=text, model=model if known else "unknown", input_tokens=spent[0], output_tokens=spent[1])
 
 
 def _count(value: object) -> int:

@@ -1,5 +1,6 @@
 """Deliver one effect, and find those that were never delivered. The ledger, not the job engine, is the truth."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 from service.application.decision import Effect
 from service.application.effects.contract import EffectRefused, EffectUnavailable, Ticketing
 
-MAX_ATTEMPTS = 20
+log = logging.getLogger(__name__)
 FIRST_RETRY_S = 2.0
 LONGEST_RETRY_S = 300.0
 
@@ -62,19 +63,16 @@ class DeliverEffect:
         try:
             reference = await self.ticketing.create(effect.key, effect.body)
         except EffectRefused as refusal:
+            log.error("effect %s is refused downstream and will not be repeated: %s", key, refusal)
             await self.ledger.failed(key, str(refusal))
             return "failed"
-        except EffectUnavailable as outage:
-            return await self._put_off(key, attempt, str(outage))
+        except Exception as outage:  # an adapter's bug counts as an outage: no effect is given up for it
+            error = str(outage) if isinstance(outage, EffectUnavailable) else type(outage).__name__
+            log.warning("effect %s, attempt %d: %s", key, attempt, error)
+            await self.ledger.retry_in(key, retry_delay(attempt), error)
+            return "queued"
         await self.ledger.done(key, reference)
         return "done"
-
-    async def _put_off(self, key: str, attempt: int, error: str) -> str:
-        if attempt >= MAX_ATTEMPTS:
-            await self.ledger.failed(key, f"gave up after {attempt} attempts: {error}")
-            return "failed"
-        await self.ledger.retry_in(key, retry_delay(attempt), error)
-        return "queued"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +90,4 @@ class ReconcileEffects:
 
 def retry_delay(attempt: int) -> float:
     """Seconds to wait after the given failed attempt (1, 2, ...): doubling, at most five minutes."""
-    return min(FIRST_RETRY_S * 2.0 ** (attempt - 1), LONGEST_RETRY_S)
+    return min(FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10), LONGEST_RETRY_S)

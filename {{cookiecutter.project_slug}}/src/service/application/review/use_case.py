@@ -73,16 +73,23 @@ class ReviewWork:
     def _judge(
         self, caller: Caller, item: ReviewItem, verdict: Verdict, outcome: JsonObject | None, note: str
     ) -> Judgement:
-        if item.state is ReviewState.CLOSED:
-            raise Conflict("this review is closed")
-        if item.claimed_by not in (None, caller.subject):
-            raise Conflict("another reviewer has taken this review")
+        refuse_unless_free(item, caller)
+        if not item.request:
+            raise Conflict("the customer's message was erased, so nothing can be decided on it")
         reviewable = self.reviewables[item.use_case]
         corrected = _validated(reviewable, outcome) if outcome is not None else None
         if verdict is Verdict.REJECT:
             return Judgement(verdict, note, corrected=None, effect=None)
         effect = reviewable.effect(item.decision_id, item.request, corrected or item.outcome)
         return Judgement(verdict, note, corrected, effect)
+
+
+def refuse_unless_free(item: ReviewItem, caller: Caller) -> None:
+    """Raise `Conflict` when the item is closed or somebody else's."""
+    if item.state is ReviewState.CLOSED:
+        raise Conflict("this review is closed")
+    if item.claimed_by not in (None, caller.subject):
+        raise Conflict("another reviewer has taken this review")
 
 
 def _validated(reviewable: Reviewable, outcome: JsonObject) -> JsonObject:

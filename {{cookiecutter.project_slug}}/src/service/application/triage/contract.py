@@ -67,4 +67,4 @@ class TriageOutcome(BaseModel):
     entities: Annotated[list[Entity], Field(max_length=20)]
     draft_reply: Annotated[Text, Field(max_length=4000)] | None
     evidence: Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=10)]
-    confidence: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+    confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]

@@ -15,6 +15,7 @@ from service.application.decision import (
     Source,
 )
 from service.application.errors import Unavailable
+from service.application.idempotency import Claim, Opened
 from service.application.identity import Caller
 from service.application.release import Release, Thresholds
 from service.application.triage import rules
@@ -44,19 +45,19 @@ class Rollout(Protocol):
 class Records(Protocol):
     """Remembers, in two transactions that never span the model call.
 
-    `open` claims the idempotency key: it returns the stored answer of a request answered before, raises
+    `open` claims the idempotency key: it finds the stored answer of a request answered before, raises
     `InProgress` while another one holds the claim and `KeyReused` when the key came with another request.
     `close` commits decision, audit row, payload, answer, and the review item or effect with its job, or none
     of them. `abandon` gives an unanswered claim back.
     """
 
-    async def open(self, caller: Caller, key: str | None, request: JsonObject) -> JsonObject | None: ...
+    async def open(self, caller: Caller, key: str | None, request: JsonObject) -> Opened: ...
 
     async def close(
-        self, decision: Decision, key: str | None, request: JsonObject, answer: JsonObject, effect: Effect | None
+        self, decision: Decision, claim: Claim | None, request: JsonObject, answer: JsonObject, effect: Effect | None
     ) -> None: ...
 
-    async def abandon(self, caller: Caller, key: str | None) -> None: ...
+    async def abandon(self, claim: Claim | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,18 @@ class TriageTicket:
     async def __call__(self, caller: Caller, ticket: Ticket, key: str | None = None) -> JsonObject:
         """The answer to one ticket, after it is stored. Raises the errors of `Records` and `Unavailable`."""
         request = ticket.model_dump(mode="json")
-        earlier_answer = await self.records.open(caller, key, request)
-        if earlier_answer is not None:
-            return earlier_answer
+        opened = await self.records.open(caller, key, request)
+        if opened.answer is not None:
+            return opened.answer
         try:
             release = self.rollout.release(USE_CASE, caller, ticket.customer_ref)
             prediction = await self._predict(caller, ticket, release)
             decision = self._decide(caller, ticket, prediction, release)
             answer = answer_of(decision)
             effect = effect_of(decision.id, request, decision.outcome) if is_auto(decision) else None
-            await self.records.close(decision, key, request, answer, effect)
+            await self.records.close(decision, opened.claim, request, answer, effect)
         except BaseException:  # also when the caller hangs up: the claim must not outlive the attempt
-            await self.records.abandon(caller, key)
+            await self.records.abandon(opened.claim)
             raise
         return answer
 

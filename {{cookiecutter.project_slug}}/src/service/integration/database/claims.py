@@ -1,6 +1,6 @@
 """Idempotency keys in SQL. A key is claimed by inserting it, so the database's primary key decides races.
 
-The claim is a lease: a crashed process blocks its key for a minute, not for ever. Statements are built once, at
+The claim is a lease: a crashed process blocks its key for as long, not for ever. Statements are built once, at
 import, because building them costs more than running them.
 """
 
@@ -13,12 +13,8 @@ from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.application.errors import Conflict, InProgress, KeyReused
+from service.application.idempotency import Claim
 from service.integration.database.tables import IdempotencyRow, table_of
-
-LEASE = timedelta(seconds=60)
-
-# tenant, actor, key
-Claim = tuple[str, str, str]
 
 _row = table_of(IdempotencyRow)
 _this = and_(
@@ -42,14 +38,13 @@ _ANSWER = update(_row).where(_owned_unanswered).values(answer=bindparam("answer"
 _GIVE_BACK = delete(_row).where(_owned_unanswered)
 
 
-def take(session: Session, claim: Claim, owner: str, digest: str, now: datetime) -> JsonObject | None:
-    """Claim the key for `owner`, or return the answer it already has. Raises `InProgress` or `KeyReused`."""
-    tenant, actor, key = claim
-    lease = {"owner": owner, "claimed_at": now, "lease_until": now + LEASE}
-    row = {"tenant": tenant, "actor": actor, "key": key, "request_digest": digest, **lease}
+def take(session: Session, claim: Claim, digest: str, now: datetime, lease: timedelta) -> JsonObject | None:
+    """Claim the key for its owner, or return the answer it already has. Raises `InProgress` or `KeyReused`."""
+    held = {"owner": claim.owner, "claimed_at": now, "lease_until": now + lease}
+    row = {"tenant": claim.tenant, "actor": claim.actor, "key": claim.key, "request_digest": digest, **held}
     if session.execute(_INSERT[session.get_bind().dialect.name], row).first() is not None:
         return None
-    earlier = session.execute(_SELECT, _this_one(claim)).one_or_none()
+    earlier = session.execute(_SELECT, _this_key(claim)).one_or_none()
     if earlier is None:  # given back between the two statements
         raise InProgress("a request with this idempotency key has just been given up; try again")
     if earlier.request_digest != digest:
@@ -57,26 +52,28 @@ def take(session: Session, claim: Claim, owner: str, digest: str, now: datetime)
     if earlier.answer is not None:
         return cast(JsonObject, earlier.answer)
     over = earlier.lease_until <= now
-    if not (over and _count(session, _TAKE_OVER, {**_this_one(claim, earlier.owner), **lease})):
+    if not (over and _count(session, _TAKE_OVER, {**_this_key(claim), "this_owner": earlier.owner, **held})):
         raise InProgress("a request with this idempotency key is being answered")
     return None
 
 
-def answer(session: Session, claim: Claim, owner: str, given: JsonObject) -> None:
+def answer(session: Session, claim: Claim, given: JsonObject) -> None:
     """Store the answer. Raises `Conflict` when the claim ran out and another request has it now."""
-    if not _count(session, _ANSWER, {**_this_one(claim, owner), "answer": given}):
+    if not _count(session, _ANSWER, {**_this_claim(claim), "answer": given}):
         raise Conflict("another request with this idempotency key took over; ask again for its answer")
 
 
-def give_back(session: Session, claim: Claim, owner: str) -> None:
-    """Free the key if `owner` still holds it without an answer."""
-    session.execute(_GIVE_BACK, _this_one(claim, owner))
+def give_back(session: Session, claim: Claim) -> None:
+    """Free the key if its owner still holds it without an answer."""
+    session.execute(_GIVE_BACK, _this_claim(claim))
 
 
-def _this_one(claim: Claim, owner: str | None = None) -> dict[str, Any]:
-    tenant, actor, key = claim
-    this = {"this_tenant": tenant, "this_actor": actor, "this_key": key}
-    return this if owner is None else {**this, "this_owner": owner}
+def _this_key(claim: Claim) -> dict[str, Any]:
+    return {"this_tenant": claim.tenant, "this_actor": claim.actor, "this_key": claim.key}
+
+
+def _this_claim(claim: Claim) -> dict[str, Any]:
+    return {**_this_key(claim), "this_owner": claim.owner}
 
 
 def _count(session: Session, statement: Any, parameters: dict[str, Any]) -> int:

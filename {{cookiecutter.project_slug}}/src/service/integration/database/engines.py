@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -45,7 +45,7 @@ def sqlite(url: str, writes: bool) -> Engine:
         poolclass=QueuePool,
         pool_size=1 if writes else 5,
         max_overflow=0,
-        connect_args={"check_same_thread": False, "timeout": 30.0},
+        connect_args={"check_same_thread": False, "timeout": 5.0},
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up_writer if writes else _set_up_reader)
@@ -67,6 +67,7 @@ def postgres(url: str, credentials: Credentials | None, recycle_s: int, pool_siz
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_limits)
+    event.listen(engine, "handle_error", _without_detail)
     if credentials is not None:
         _ask_at_connect(engine, credentials)
     return engine
@@ -114,6 +115,13 @@ def _set_up(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
 def _set_limits(connection: Any, _record: Any) -> None:
     connection.execute(POSTGRES_LIMITS)
     connection.commit()  # a rollback at the connection's return would undo the settings
+
+
+def _without_detail(context: ExceptionContext) -> None:
+    """Cut the server's DETAIL, which quotes whole rows, before the error reaches a log or a span."""
+    diagnostic = getattr(context.original_exception, "diag", None)
+    if diagnostic is not None and diagnostic.message_primary:
+        context.original_exception.args = (diagnostic.message_primary,)
 
 
 def _ask_at_connect(engine: Engine, credentials: Credentials) -> None:

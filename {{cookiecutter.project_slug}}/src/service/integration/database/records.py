@@ -2,10 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
-from types import MappingProxyType
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import insert
@@ -13,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from service.application.decision import Decision, Disposition, Effect, JsonObject
 from service.application.errors import Unavailable
+from service.application.idempotency import Claim, Opened
 from service.application.identity import Caller
 from service.integration.database import audit, claims
-from service.integration.database.claims import Claim
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.session import Database
 from service.integration.database.tables import DecisionRow, PayloadRow, ReviewItemRow, table_of
@@ -23,48 +22,51 @@ from service.integration.database.tables import DecisionRow, PayloadRow, ReviewI
 _INSERT_DECISION = insert(table_of(DecisionRow))
 _INSERT_PAYLOAD = insert(table_of(PayloadRow))
 _INSERT_REVIEW = insert(table_of(ReviewItemRow))
-# Which claims this very request holds: another request of the same process must not close or abandon them.
-_held: ContextVar[Mapping[Claim, str]] = ContextVar("held_claims", default=MappingProxyType({}))
 
 
 class SqlRecords:
-    """`Records`. `digest` turns a request into what is compared when its key comes again."""
+    """`Records`. `digest` turns a request into what is compared when its key comes again.
 
-    def __init__(self, database: Database, enqueue: Enqueue, digest: Callable[[JsonObject], str], clock: Clock) -> None:
+    A claim lasts `lease_s`, which must be longer than an answer can take.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        enqueue: Enqueue,
+        digest: Callable[[JsonObject], str],
+        clock: Clock,
+        lease_s: float = 60.0,
+    ) -> None:
         self._database, self._enqueue = database, enqueue
-        self._digest, self._clock = digest, clock
+        self._digest, self._clock, self._lease = digest, clock, timedelta(seconds=lease_s)
         self._undoing: set[asyncio.Task[None]] = set()
 
-    async def open(self, caller: Caller, key: str | None, request: JsonObject) -> JsonObject | None:
+    async def open(self, caller: Caller, key: str | None, request: JsonObject) -> Opened:
         if key is None:
-            return None
-        claim, owner, digest = (caller.tenant, caller.subject, key), uuid.uuid4().hex, self._digest(request)
+            return Opened(answer=None, claim=None)
+        claim, digest = Claim(caller.tenant, caller.subject, key, owner=uuid.uuid4().hex), self._digest(request)
         claiming = asyncio.ensure_future(
-            self._database.write(lambda session: claims.take(session, claim, owner, digest, self._clock()))
+            self._database.write(lambda session: claims.take(session, claim, digest, self._clock(), self._lease))
         )
         try:
             answer = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            self._undo(claiming, claim, owner)
+            self._undo(claiming, claim)
             raise
-        if answer is None:
-            _held.set({**_held.get(), claim: owner})
-        return answer
+        return Opened(answer, claim if answer is None else None)
 
     async def close(
         self,
         decision: Decision,
-        key: str | None,
+        claim: Claim | None,
         request: JsonObject,
         answer: JsonObject,
         effect: Effect | None,
     ) -> None:
-        claim = (decision.tenant, decision.actor, key) if key is not None else None
-        owner = _held.get().get(claim, "") if claim else ""
-
         def commit(session: Session) -> None:
-            if claim:
-                claims.answer(session, claim, owner, answer)
+            if claim is not None:
+                claims.answer(session, claim, answer)
             _insert_decision(session, decision, request)
             if effect is not None:
                 queue_effect(session, effect, decision.tenant, self._clock(), self._enqueue)
@@ -72,33 +74,23 @@ class SqlRecords:
                 _open_review(session, decision)
 
         await self._database.write(commit)
-        if claim:
-            _forget(claim)
 
-    async def abandon(self, caller: Caller, key: str | None) -> None:
-        if key is None:
-            return
-        claim = (caller.tenant, caller.subject, key)
-        owner = _held.get().get(claim)
-        if owner is not None:
-            _forget(claim)
-            await self._give_back(claim, owner)
+    async def abandon(self, claim: Claim | None) -> None:
+        if claim is not None:
+            with suppress(Unavailable):  # best effort: the lease ends by itself
+                await self._database.write(lambda session: claims.give_back(session, claim))
 
-    def _undo(self, claiming: "asyncio.Future[Any]", claim: Claim, owner: str) -> None:
+    def _undo(self, claiming: "asyncio.Future[Any]", claim: Claim) -> None:
         """The caller hung up while its claim was being made: give it back as soon as it is."""
 
         async def undo() -> None:
             await asyncio.wait([claiming])
             if claiming.exception() is None:
-                await self._give_back(claim, owner)
+                await self.abandon(claim)
 
         undoing = asyncio.create_task(undo())
         self._undoing.add(undoing)  # the loop itself keeps no task alive
         undoing.add_done_callback(self._undoing.discard)
-
-    async def _give_back(self, claim: Claim, owner: str) -> None:
-        with suppress(Unavailable):  # best effort: the lease ends by itself
-            await self._database.write(lambda session: claims.give_back(session, claim, owner))
 
 
 def _insert_decision(session: Session, decision: Decision, request: JsonObject) -> None:
@@ -148,7 +140,3 @@ def _open_review(session: Session, decision: Decision) -> None:
         "opened_at": decision.at,
     }
     session.execute(_INSERT_REVIEW, row)
-
-
-def _forget(claim: Claim) -> None:
-    _held.set({held: owner for held, owner in _held.get().items() if held != claim})

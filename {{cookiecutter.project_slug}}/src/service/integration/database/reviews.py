@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, or_, select, upda
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
-from service.application.errors import Conflict, NotFound
+from service.application.errors import NotFound
 from service.application.identity import Caller
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
-from service.application.review.use_case import Judgement
+from service.application.review.use_case import Judgement, refuse_unless_free
 from service.integration.database import audit
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.session import Database
@@ -46,10 +46,7 @@ class SqlReviewDesk:
     def _claim(self, session: Session, caller: Caller, review_id: str) -> ReviewItem:
         now = self._clock()
         item = _item(_locked(session, caller.tenant, review_id), now)
-        if item.state is ReviewState.CLOSED:
-            raise Conflict("this review is closed")
-        if item.claimed_by not in (None, caller.subject):
-            raise Conflict("another reviewer has taken this review")
+        refuse_unless_free(item, caller)
         values = {"state": "claimed", "claimed_by": caller.subject, "claimed_until": now + CLAIM}
         session.execute(update(ReviewItemRow).where(ReviewItemRow.id == review_id).values(values))
         audit.append(
@@ -64,10 +61,7 @@ class SqlReviewDesk:
         self, session: Session, caller: Caller, review_id: str, judge: Callable[[ReviewItem], Judgement]
     ) -> ReviewItem:
         now = self._clock()
-        row = _locked(session, caller.tenant, review_id)
-        item = _item(row, now)
-        if row.request is None and item.state is not ReviewState.CLOSED:
-            raise Conflict("the customer's message was erased, so nothing can be decided on it")
+        item = _item(_locked(session, caller.tenant, review_id), now)
         judgement = judge(item)
         session.execute(
             update(ReviewItemRow)
@@ -75,6 +69,7 @@ class SqlReviewDesk:
             .values(
                 state="closed",
                 verdict=judgement.verdict.value,
+                claimed_by=caller.subject,
                 reviewer=caller.subject,
                 note=judgement.note,
                 corrected=judgement.corrected,

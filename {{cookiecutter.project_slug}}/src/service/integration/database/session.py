@@ -7,22 +7,26 @@ connections. Errors of the driver end here: callers see `Unavailable` or, for bu
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from service.application.errors import Unavailable
+from service.application.errors import Invalid, Unavailable
 from service.integration.database import engines
 from service.integration.database.engines import Credentials
 
 T = TypeVar("T")
 AWAY = "the database cannot be reached now"
+# Seconds that a caller waits for one transaction, its turn included.
+PATIENCE_S = 10.0
+log = logging.getLogger(__name__)
 
 
 class NotMigrated(Unavailable):
@@ -40,6 +44,7 @@ class Database:
         more_engines: Callable[[int], Engine] | None = None,
     ) -> None:
         self._writer, self._reader, self._more_engines = writer, reader, more_engines
+        self.patience_s = PATIENCE_S
         self._read_threads = ThreadPoolExecutor(threads, thread_name_prefix="database-reader")
         self._write_threads = (
             self._read_threads if writer is reader else ThreadPoolExecutor(1, thread_name_prefix="database-writer")
@@ -65,12 +70,12 @@ class Database:
         return self._more_engines(connections) if self._more_engines else None
 
     async def write(self, fn: Callable[[Session], T]) -> T:
-        """Run `fn` in a transaction and commit. Once submitted it runs to its end, even if the caller is cancelled."""
-        return await asyncio.shield(self._submit(self._write_threads, self._writer, fn))
+        """Run `fn` in a transaction and commit. Once begun it runs to its end, even if the caller is cancelled."""
+        return await self._finish(self._submit(self._write_threads, self._writer, fn))
 
     async def read(self, fn: Callable[[Session], T]) -> T:
         """Run `fn`, which must not write; on SQLite it cannot, and sees one unchanging state."""
-        return await self._submit(self._read_threads, self._reader, fn)
+        return await self._finish(self._submit(self._read_threads, self._reader, fn))
 
     def write_sync(self, fn: Callable[[Session], T]) -> T:
         """`write` for commands and threads: runs here and now."""
@@ -91,10 +96,19 @@ class Database:
         for engine in self.engines:
             engine.dispose()
 
-    def _submit(self, threads: ThreadPoolExecutor, engine: Engine, fn: Callable[[Session], T]) -> "asyncio.Future[T]":
+    def _submit(self, threads: ThreadPoolExecutor, engine: Engine, fn: Callable[[Session], T]) -> "Future[T]":
         # The copied context carries the current span into the thread, so SQL spans join the request's trace.
-        run = contextvars.copy_context().run
-        return asyncio.get_running_loop().run_in_executor(threads, run, transact, engine, fn)
+        return threads.submit(contextvars.copy_context().run, transact, engine, fn)
+
+    async def _finish(self, running: "Future[T]") -> T:
+        """Its result. After `patience_s` the caller is told so; what has not begun by then never will."""
+        try:
+            async with asyncio.timeout(self.patience_s):
+                return await asyncio.shield(asyncio.wrap_future(running))
+        except TimeoutError:
+            begun = not running.cancel()
+            log.warning("the database took longer than %s s; begun: %s", self.patience_s, begun)
+            raise Unavailable(AWAY) from None
 
 
 def open_database(
@@ -155,4 +169,6 @@ def _translated(error: DBAPIError) -> Exception:
         return NotMigrated("the database is not migrated: run `svc migrate`")
     if engines.is_outage(error):
         return Unavailable(AWAY)
+    if isinstance(error, DataError):
+        return Invalid("a value cannot be stored")
     return error

@@ -46,6 +46,9 @@ def read_secrets(settings: type[S], login: AppRole, path: str, mount: str = "sec
     missing = [n for n, f in settings.model_fields.items() if f.is_required() and not values.get(n)]
     if missing:
         raise VaultUnavailable(f"vault path {mount}/{path} lacks {', '.join(missing)}")
+    odd = [n for n in settings.model_fields if n in values and not isinstance(values[n], str)]
+    if odd:
+        raise VaultUnavailable(f"vault path {mount}/{path}: {', '.join(odd)} must be text")
 
     class FromVault(settings):  # type: ignore[misc, valid-type]
         @classmethod
@@ -112,4 +115,6 @@ def _tried(read: Callable[[], dict[str, Any]], addr: str) -> dict[str, Any]:
             raise VaultUnavailable(f"vault at {addr} answered {type(error).__name__}") from None
         except requests.RequestException as error:
             raise VaultUnavailable(f"VAULT_ADDR {addr}: {type(error).__name__}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # their texts may quote a secret
+            raise VaultUnavailable(f"{addr} does not answer as a vault does: {type(error).__name__}") from None
     raise AssertionError("unreachable")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
 from sqlalchemy import Engine
 
@@ -41,6 +42,7 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
     tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=500))
     metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
     trace.set_tracer_provider(tracing)
+    propagate.set_global_textmap(TraceContextTextMapPropagator())  # a caller's baggage must not reach the vendor
     metrics.set_meter_provider(metering)
 
     def close() -> None:

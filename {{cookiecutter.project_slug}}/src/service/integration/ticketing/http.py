@@ -1,6 +1,8 @@
 """Ticketing over HTTP: `POST {url}/tickets` with an `Idempotency-Key` and a bearer token."""
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +14,8 @@ from service.application.decision import JsonObject
 from service.application.effects.contract import EffectRefused, EffectUnavailable
 
 tracer = trace.get_tracer(__name__)
+MAX_ANSWER_BYTES = 65_536
+_REFERENCE = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +31,43 @@ class HttpTicketing:
         """The reference. Raises `EffectRefused` when the request itself is at fault, else `EffectUnavailable`."""
         with tracer.start_as_current_span("POST /tickets", kind=SpanKind.CLIENT, record_exception=False) as span:
             span.set_attribute("server.address", httpx2.URL(self.url).host)
-            headers = {"Authorization": f"Bearer {self.token()}", "Idempotency-Key": key}
+            headers = {
+                "Authorization": f"Bearer {self.token()}",
+                "Idempotency-Key": key,
+                "Accept-Encoding": "identity",
+            }
             propagate.inject(headers)
             try:
                 async with asyncio.timeout(self.timeout_s):
-                    response = await self.http.post(f"{self.url.rstrip('/')}/tickets", json=body, headers=headers)
+                    status, answer = await self._post(body, headers)
             except TimeoutError:
                 raise EffectUnavailable(f"no answer within {self.timeout_s:g} s") from None
             except httpx2.HTTPError as error:
                 raise EffectUnavailable(type(error).__name__) from None
-            span.set_attribute("http.response.status_code", response.status_code)
-            return _reference(response)
+            span.set_attribute("http.response.status_code", status)
+            return _reference(status, answer)
+
+    async def _post(self, body: JsonObject, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Status and body, the latter cut off soon after the length that any reference needs."""
+        url, answer = f"{self.url.rstrip('/')}/tickets", bytearray()
+        async with self.http.stream("POST", url, json=body, headers=headers) as response:
+            async for chunk in response.aiter_bytes(MAX_ANSWER_BYTES):
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise EffectUnavailable("the answer is too long")
+            return response.status_code, bytes(answer)
 
 
-def _reference(response: httpx2.Response) -> str:
-    """Statuses only: a downstream's error text may quote the ticket."""
-    status = response.status_code
-    if status in (401, 403, 408, 425, 429) or status >= 500:  # a wrong token is ours to fix, the ticket is fine
-        raise EffectUnavailable(f"HTTP {status}")
-    if status not in (200, 201):
+def _reference(status: int, answer: bytes) -> str:
+    """Statuses only: a downstream's error text may quote the ticket. What a proxy can cause is no refusal."""
+    if status in (400, 409, 422):
         raise EffectRefused(f"HTTP {status}")
+    if status not in (200, 201):
+        raise EffectUnavailable(f"HTTP {status}")
     try:
-        return str(response.json()["reference"])[:200]
-    except (ValueError, KeyError, TypeError):
+        reference = json.loads(answer)["reference"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise EffectUnavailable("the answer has no reference") from None
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        raise EffectUnavailable("the reference is not a plain name")
+    return reference
