@@ -39,7 +39,7 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
         sampler=ParentBased(RequestsAndJobs(), local_parent_sampled=RequestsAndJobs(dropped=CONNECTION_HANDLING)),
         resource=resource,
     )
-    tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=500))
+    tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=100))
     metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
     trace.set_tracer_provider(tracing)
     propagate.set_global_textmap(TraceContextTextMapPropagator())  # a caller's baggage must not reach the vendor
