@@ -59,7 +59,7 @@ def slug_problem(slug):
     if keyword.iskeyword(module) or keyword.issoftkeyword(module):
         return f"is {slug!r}, a Python keyword; choose another, such as {slug}_desk"
     if module in sys.stdlib_module_names or module in TAKEN:
-        return f"is {slug!r}, a name that Python or the service itself uses; choose another, such as {slug}_desk"
+        return f"is {slug!r}, a name Python or the service uses; choose another, such as {slug}_desk"
     if module in WINDOWS:
         return f"is {slug!r}, a name Windows reserves; choose another, such as {slug}_desk"
     if slug == "unnamed":

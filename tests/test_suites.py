@@ -30,7 +30,8 @@ def test_the_emitted_suite_passes_in_place(project: Path, literal: Path, open_fo
     extra = {"PYTHONPATH": str(place / "src"), "PATH": programs}
     where = run([str(python), "-c", "import service; print(service.__file__)"], place, **extra)
     assert where.stdout.startswith(str(place)), where.stdout + where.stderr
-    assert passed(run([str(python), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"], place, **extra)) > 0
+    command = [str(python), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    assert passed(run(command, place, **extra)) > 0
 
 
 def test_the_emitted_project_passes_its_own_check(project: Path, only_uv: str) -> None:
