@@ -14,8 +14,6 @@ from service.application.identity import Caller
 from service.application.review.use_case import ReviewWork
 from service.application.triage.contract import Ticket
 
-MAX_BODY_BYTES = 65_536
-
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -36,7 +34,7 @@ def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -
     app = _Api(
         title=title,
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
+        max_body_size=problems.MAX_BODY_BYTES,
         redirect_slashes=False,  # a redirect would follow whatever Host header came
         # FastAPI's own error logs would carry inputs; operation spans would cost more than they tell.
         telemetry={"logs": False, "operation_spans": False, "exclude": _is_health},

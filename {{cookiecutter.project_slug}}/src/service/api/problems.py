@@ -38,6 +38,11 @@ TITLES = {
 }
 
 
+MAX_BODY_BYTES = 65_536
+# What the framework says of these is nothing, or quotes the request.
+DETAILS = {400: "the body is not JSON in UTF-8", 413: f"the body may have at most {MAX_BODY_BYTES} bytes"}
+
+
 class Problem(BaseModel):
     """The body of every answer that is not a success."""
 
@@ -90,7 +95,7 @@ class TooLargeAsProblem:
             nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 413:
                 replaced = True
-                await problem(413)(scope, receive, send)
+                await problem(413, DETAILS[413])(scope, receive, send)
             elif not replaced:
                 await send(message)
 
@@ -112,7 +117,7 @@ def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         for e in error.errors()[:20]
     ]
     if any(e["type"] == "json_invalid" for e in found):
-        return problem(400, "the body is not JSON")
+        return problem(400, DETAILS[400])
     return problem(422, "the request does not fit the contract", found)
 
 
@@ -122,7 +127,7 @@ def _place(loc: tuple[Any, ...], kind: str) -> str:
 
 
 def _http(_request: Request, error: HTTPException) -> JSONResponse:
-    detail = error.detail if error.status_code in (401, 403) else None
+    detail = error.detail if error.status_code in (401, 403) else DETAILS.get(error.status_code)
     return problem(error.status_code, detail, headers=dict(error.headers or {}))
 
 

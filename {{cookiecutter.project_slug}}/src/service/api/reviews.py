@@ -13,7 +13,7 @@ from service.api.problems import documented, known_form
 from service.application.decision import JsonObject
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
-from service.application.text import Text
+from service.application.text import STORABLE
 
 router = APIRouter()
 Reviewer = Annotated[Caller, requires(Role.REVIEWER)]
@@ -26,7 +26,7 @@ class VerdictRequest(BaseModel):
 
     verdict: Verdict
     outcome: JsonObject | None = None
-    note: Annotated[Text, Field(max_length=2000)] = ""
+    note: Annotated[str, Field(max_length=2000), STORABLE] = ""
 
 
 @router.get("/v1/reviews", responses=documented(401, 403, 422, 503))

@@ -1,7 +1,5 @@
 """Text that every part of the service can hold: the database, JSON on the wire, and logs."""
 
-from typing import Annotated
-
 from pydantic import AfterValidator
 
 
@@ -16,4 +14,4 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+STORABLE = AfterValidator(_storable)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.application.text import Text
+from service.application.text import STORABLE
 
 VERSION = "triage-contract-1"
 
@@ -42,10 +42,10 @@ class Ticket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subject: Annotated[Text, Field(max_length=200)]
-    body: Annotated[Text, Field(min_length=1, max_length=8000), AfterValidator(_not_blank)]
-    channel: Annotated[Text, Field(max_length=50)] | None = None
-    customer_ref: Annotated[Text, Field(max_length=100)] | None = None
+    subject: Annotated[str, Field(max_length=200), STORABLE]
+    body: Annotated[str, Field(min_length=1, max_length=8000), STORABLE, AfterValidator(_not_blank)]
+    channel: Annotated[str, Field(max_length=50), STORABLE] | None = None
+    customer_ref: Annotated[str, Field(max_length=100), STORABLE] | None = None
 
 
 class Entity(BaseModel):
@@ -53,8 +53,8 @@ class Entity(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Annotated[Text, Field(min_length=1, max_length=50)]
-    value: Annotated[Text, Field(min_length=1, max_length=200)]
+    type: Annotated[str, Field(min_length=1, max_length=50), STORABLE]
+    value: Annotated[str, Field(min_length=1, max_length=200), STORABLE]
 
 
 class TriageOutcome(BaseModel):
@@ -65,6 +65,6 @@ class TriageOutcome(BaseModel):
     category: Category
     priority: Priority
     entities: Annotated[list[Entity], Field(max_length=20)]
-    draft_reply: Annotated[Text, Field(max_length=4000)] | None
-    evidence: Annotated[list[Annotated[Text, Field(min_length=1, max_length=500)]], Field(max_length=10)]
+    draft_reply: Annotated[str, Field(max_length=4000), STORABLE] | None
+    evidence: Annotated[list[Annotated[str, Field(min_length=1, max_length=500), STORABLE]], Field(max_length=10)]
     confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
