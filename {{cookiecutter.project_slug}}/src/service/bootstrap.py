@@ -145,7 +145,7 @@ def triager(config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Model
 
 
 def api(config: Settings) -> FastAPI:
-    """The API process. Fails here, before it listens, when a setting, the vault or the database is missing."""
+    """The API process. Fails here, before it listens, without its settings or secrets; the database may come later."""
     known = secrets(config)
     close_telemetry = telemetry(config, "api")
     store = open_store(config)

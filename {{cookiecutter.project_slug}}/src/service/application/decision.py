@@ -69,7 +69,7 @@ class Prediction(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One answered request, as it is stored. `release`, `prompt_version`, `model_version` say what produced it."""
+    """One answered request, as it is stored. By rules: the release that would have been asked."""
 
     id: str
     use_case: str

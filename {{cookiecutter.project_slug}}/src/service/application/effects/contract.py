@@ -6,7 +6,7 @@ from service.application.decision import JsonObject
 
 
 class EffectRefused(Exception):
-    """The downstream system will never accept this write (4xx): repeating it is pointless."""
+    """The downstream system will never accept this very write: repeating it is pointless."""
 
 
 class EffectUnavailable(Exception):
