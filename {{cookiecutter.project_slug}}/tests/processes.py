@@ -4,11 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import httpx2
+import uvicorn
 
 
 def free_port() -> int:
@@ -43,3 +46,24 @@ def _wait(process: subprocess.Popen[str], url: str) -> None:
         except httpx2.HTTPError:
             time.sleep(0.05)
     raise RuntimeError(f"{process.args} does not answer")
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """An ASGI application in a thread of this process, over real HTTP, until the block ends; yields its base URL."""
+    port = free_port()
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    for _ in range(200):
+        if server.started:
+            break
+        time.sleep(0.02)
+    else:
+        raise RuntimeError("the application did not start")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)

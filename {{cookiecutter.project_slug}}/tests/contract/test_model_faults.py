@@ -1,20 +1,28 @@
 """Every fault an OpenAI-compatible endpoint can have, over real HTTP: an outcome or a reason, within the deadline."""
 
 import asyncio
+import json
 import time
+from contextlib import contextmanager
 
 import httpx2
 import pytest
 from opentelemetry.util.genai.handler import TelemetryHandler
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from service.application.triage.contract import Ticket
 from service.application.unusable import ModelUnusable
 from service.cli.migrate import releases_from
 from service.inference.gateway import Limits
 from service.inference.models import ChatModel
+from service.inference.pii import Pseudonymiser, StructuredDetector
+from service.inference.prices import price_of
 from service.inference.triage import ModelTriager
 from service.integration.database.migrate import project_root
-from tests.processes import free_port, running
+from tests.processes import free_port, running, serving
 
 LIMITS = Limits(deadline_s=3.0, attempt_s=1.0, reserve_s=0.5)
 TICKET = Ticket(subject="Charged twice", body="I was charged twice for my order 4711, please refund 20 EUR.")
@@ -51,16 +59,23 @@ def backup():
         yield url
 
 
-def triage(primary_url: str, backup_url: str | None = None, ticket: Ticket = TICKET):
+def triage(primary_url: str, backup_url: str | None = None, ticket: Ticket = TICKET, times: int = 1, **more):
+    """The last of so many predictions, one after the other, by one engine."""
+
     async def scenario():
         spans = TelemetryHandler(instrumentation_scope_name="test")
         async with httpx2.AsyncClient(timeout=10) as http:
 
             def model(url: str) -> ChatModel:
-                return ChatModel(http, f"{url}/v1", "stand-in", lambda: "key", spans)
+                return ChatModel(
+                    http, f"{url}/v1", "stand-in-primary-1", lambda: "key", spans, price_of("", "1/2"), **more
+                )
 
-            triager = ModelTriager(model(primary_url), model(backup_url) if backup_url else None, LIMITS)
-            return await triager.triage(ticket, RELEASE)
+            backup = model(backup_url) if backup_url else None
+            triager = ModelTriager(model(primary_url), backup, Pseudonymiser([StructuredDetector()]), LIMITS)
+            for _ in range(times):
+                prediction = await triager.triage(ticket, RELEASE, "acme")
+            return prediction
 
     return asyncio.run(scenario())
 
@@ -84,6 +99,8 @@ def test_a_healthy_model_answers(primary):
     assert prediction.source == "model"
     assert prediction.outcome.category == "billing"
     assert prediction.usage.input_tokens > 0
+    assert prediction.taint == ("customer_text",)
+    assert prediction.repaired is False
     assert prediction.degraded is False
 
 
@@ -113,7 +130,150 @@ def test_with_a_backup_a_fault_is_answered_degraded_in_at_most_three_calls(prima
 def test_one_unusable_answer_is_repaired_by_the_same_model(primary):
     httpx2.post(f"{primary}/faults", json={"mode": "badschema", "for": 1}).raise_for_status()
     prediction = triage(primary)
-    assert (prediction.source, prediction.degraded) == ("model", False)
+    assert (prediction.source, prediction.degraded, prediction.repaired) == ("model", False, True)
+
+
+def test_every_attempt_is_paid_for(primary):
+    once = triage(primary).usage
+    httpx2.post(f"{primary}/faults", json={"mode": "badschema", "for": 1}).raise_for_status()
+    twice = triage(primary).usage
+    assert twice.cost_usd == pytest.approx((twice.input_tokens + 2 * twice.output_tokens) / 1_000_000)
+    assert twice.cost_usd > 2 * once.cost_usd
+
+
+def test_an_obeyed_injection_is_refused_by_the_guard_and_no_other_model_is_asked(primary, backup):
+    fault(primary, "obey")
+    before = calls(primary), calls(backup)
+    with pytest.raises(ModelUnusable, match="output_active_content"):
+        triage(primary, backup)
+    assert (calls(primary), calls(backup)) == (before[0] + 1, before[1])
+
+
+def test_an_answer_under_another_model_id_is_an_answer_recorded_and_told(primary, caplog):
+    fault(primary, "othermodel")
+    assert triage(primary).model_version == "stand-in-other-9"
+    assert "look at the model: other_model" in caplog.text
+
+
+def test_a_rejected_key_is_told_once_a_minute_and_never_opens_the_breaker(primary, backup, caplog):
+    fault(primary, "401")
+    before = calls(primary)
+    assert triage(primary, backup, times=8).reason == "model_rejected_request"
+    assert calls(primary) - before == 8
+    assert caplog.text.count("look at the model: model_rejected_request") == 1
+
+
+def test_after_five_failures_the_breaker_spares_the_model_and_its_callers(primary, backup):
+    fault(primary, "drop")
+    before = calls(primary)
+    assert triage(primary, backup, times=8).reason == "breaker_open"
+    assert calls(primary) - before == 5
+
+
+PERSONAL = (
+    "anna.kowalska@example.com", "+44 7911 123456", "DE89 3702 0205 0055 5044 00", "4111 1111 1111 1111",
+    "078-05-1121", "sk-live-4f9a8b7c6d5e4f3a2b1c",
+)  # fmt: skip
+
+
+def test_nothing_structured_and_personal_reaches_the_model_and_everything_comes_back(primary):
+    body = f"I was charged twice for order 4711. My details: {', '.join(PERSONAL)}. Please refund me."
+    prediction = triage(primary, ticket=Ticket(subject=f"Refund for {PERSONAL[0]}", body=body, customer_ref="C-77"))
+    sent = json.dumps(httpx2.get(f"{primary}/requests").json()[-1])
+    assert [value for value in (*PERSONAL, "anna", "C-77") if value in sent] == []
+    assert "order 4711" in sent
+    assert [quote for quote in prediction.outcome.evidence if quote not in f"Refund for {PERSONAL[0]}\n{body}"] == []
+    told = prediction.outcome.model_dump_json()
+    assert "_1]" not in told, told
+
+
+def test_the_message_stands_between_random_lines_that_differ_each_time(primary):
+    triage(primary, times=2)
+    first, second = (request["messages"][-1]["content"] for request in httpx2.get(f"{primary}/requests").json()[-2:])
+    assert first != second
+    assert "charged twice" in first
+
+
+class Endpoint:
+    """In front of the stand-in: an endpoint that refuses `response_format`, or drops it and likes code fences."""
+
+    def __init__(self, behind: str, refuses: bool) -> None:
+        self.behind, self.refuses, self.asked = behind, refuses, []
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        native = body.pop("response_format", None) is not None
+        self.asked.append("schema" if native else "text")
+        if native and self.refuses:
+            return Response('{"error": "unknown field response_format"}', 400)
+        async with httpx2.AsyncClient() as http:
+            answered = (await http.post(f"{self.behind}/v1/chat/completions", json=body)).json()
+        message = answered["choices"][0]["message"]
+        message["content"] = f"```json\n{message['content']}\n```"
+        return Response(json.dumps(answered))
+
+
+@contextmanager
+def endpoint(behind: str, refuses: bool):
+    made = Endpoint(behind, refuses)
+    app = Starlette(routes=[Route("/v1/chat/completions", made.answer, methods=["POST"])])
+    with serving(app) as url:
+        yield made, url
+
+
+def test_an_endpoint_that_refuses_the_schema_is_asked_in_words_from_then_on(primary):
+    with endpoint(primary, refuses=True) as (made, url):
+        prediction = triage(url, times=3)
+    assert (prediction.source, prediction.repaired, prediction.outcome.category) == ("model", False, "billing")
+    assert made.asked == ["schema", "text", "text", "text"]
+
+
+def test_an_endpoint_that_drops_the_schema_is_set_to_words(primary):
+    with endpoint(primary, refuses=False) as (made, url):
+        prediction = triage(url, times=2, output="text")
+    assert (prediction.source, prediction.repaired, made.asked) == ("model", False, ["text", "text"])
+
+
+@contextmanager
+def retrying_gateway(behind: str, tries: int):
+    """A gateway of the kind that asks again by itself when the model behind it is unwell."""
+
+    async def answer(request: Request) -> Response:
+        body = await request.body()
+        async with httpx2.AsyncClient() as http:
+            for _ in range(tries):
+                answered = await http.post(f"{behind}/v1/chat/completions", content=body)
+                if answered.status_code == 200:
+                    break
+        return Response(answered.content, answered.status_code)
+
+    with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        yield url
+
+
+@pytest.mark.parametrize(("tries", "upstream"), [(1, 2), (3, 6)])
+def test_a_gateway_that_retries_multiplies_upstream_calls_so_its_retries_must_be_off(primary, backup, tries, upstream):
+    before = calls(primary) + calls(backup)
+    with retrying_gateway(primary, tries) as first, retrying_gateway(backup, tries) as second:
+        fault(primary, "503")
+        fault(backup, "503")
+        with pytest.raises(ModelUnusable, match="model_error"):
+            triage(first, second)
+    fault(backup, "ok")
+    assert calls(primary) + calls(backup) - before == upstream
+
+
+def test_a_bad_request_that_is_not_about_the_schema_costs_one_extra_call_and_only_once(primary):
+    async def refuse(_request: Request) -> Response:
+        asked.append(1)
+        return Response("{}", 400)
+
+    asked: list[int] = []
+    with serving(Starlette(routes=[Route("/v1/chat/completions", refuse, methods=["POST"])])) as url:
+        for expected in (2, 3):
+            with pytest.raises(ModelUnusable, match="model_rejected_request"):
+                triage(url, times=expected - 1)
+        assert len(asked) == 2 + 2
 
 
 def test_the_customers_reference_is_not_sent_to_the_model(primary):

@@ -1,29 +1,37 @@
 """The gateway's failure contract, with targets that behave badly on purpose. No network here."""
 
 import asyncio
-import json
 import time
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
-from service.inference.gateway import Gateway, Limits, NoUsableAnswer, Target, Task
+from service.inference.blocking import BlockingLoop
+from service.inference.breaker import Breaker
+from service.inference.gateway import Gateway, Limits, NoUsableAnswer, Spent, Target, Task
 
 QUICK = Limits(deadline_s=1.0, attempt_s=0.3, reserve_s=0.1)
+
+
+class Number(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    n: int
 
 
 @dataclass
 class Said:
     text: str
     model: str = "m"
-    input_tokens: int = 10
-    output_tokens: int = 5
+    spent: Spent = Spent(10, 5, 0.5)
 
 
 class Broken(Exception):
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, **more: object) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.__dict__.update(more)
 
 
 @dataclass
@@ -33,8 +41,8 @@ class Scripted:
     script: list[object]
     asked: list[list[dict[str, str]]] = field(default_factory=list)
 
-    async def __call__(self, messages):
-        self.asked.append(list(messages))
+    async def __call__(self, call):
+        self.asked.append(list(call.messages))
         step = self.script.pop(0)
         if step == "hang":
             await asyncio.sleep(60)
@@ -43,41 +51,39 @@ class Scripted:
         return Said(str(step))
 
 
-def number(text: str) -> int:
-    return int(json.loads(text)["n"])
+TASK = Task(
+    "number", Number, Number.model_json_schema(), [{"role": "user", "content": "a number please"}], limits=QUICK
+)
 
 
-TASK = Task(messages=[{"role": "user", "content": "a number please"}], parse=number)
-
-
-def ask(primary: Scripted, backup: Scripted | None = None, limits: Limits = QUICK):
-    gateway = Gateway(Target("model", primary), Target("backup", backup) if backup is not None else None, limits)
-    return asyncio.run(gateway.ask(TASK))
+def ask(primary: Scripted, backup: Scripted | None = None, task: Task[Number] = TASK, breaker: Breaker | None = None):
+    second = Target("backup", backup) if backup is not None else None
+    return asyncio.run(Gateway(Target("model", primary, breaker), second).ask(task))
 
 
 def test_a_good_answer_takes_one_call():
     primary = Scripted(['{"n": 7}'])
     answered = ask(primary)
-    assert (answered.value, answered.source, answered.repaired, answered.failures) == (7, "model", False, ())
+    assert (answered.value.n, answered.source, answered.repaired, answered.failures) == (7, "model", False, ())
     assert len(primary.asked) == 1
 
 
 def test_an_unusable_answer_is_repaired_once_and_marked():
     primary = Scripted(["seven", '{"n": 7}'])
     answered = ask(primary)
-    assert (answered.value, answered.repaired, answered.failures) == (7, True, ("output_unusable",))
+    assert (answered.value.n, answered.repaired, answered.failures) == (7, True, ("output_unusable",))
     assert primary.asked[1][-2] == {"role": "assistant", "content": "seven"}
     assert "cannot be used" in primary.asked[1][-1]["content"]
 
 
 def test_tokens_of_failed_attempts_count():
-    assert ask(Scripted(["seven", '{"n": 7}'])).input_tokens == 20
+    assert ask(Scripted(["seven", '{"n": 7}'])).spent == Spent(20, 10, 1.0)
 
 
 def test_a_second_unusable_answer_goes_to_the_backup_and_no_further():
     primary, backup = Scripted(["x", "y", '{"n": 1}']), Scripted(['{"n": 2}', '{"n": 3}'])
     answered = ask(primary, backup)
-    assert (answered.value, answered.source) == (2, "backup")
+    assert (answered.value.n, answered.source) == (2, "backup")
     assert len(primary.asked) + len(backup.asked) == 3
 
 
@@ -106,7 +112,7 @@ def test_hangs_everywhere_end_within_the_deadline_with_the_first_reason():
 def test_an_attempt_leaves_the_reserve_for_the_steps_behind_it():
     tight = Limits(deadline_s=0.5, attempt_s=10.0, reserve_s=0.15)
     started = time.monotonic()
-    answered = ask(Scripted(["hang"]), Scripted(['{"n": 2}']), tight)
+    answered = ask(Scripted(["hang"]), Scripted(['{"n": 2}']), replace(TASK, limits=tight))
     assert answered.source == "backup"
     assert time.monotonic() - started < 0.35
 
@@ -124,7 +130,7 @@ def test_an_unexpected_exception_is_a_model_error_not_a_crash():
 def test_cancelling_the_caller_cancels_the_call():
     cancelled = asyncio.Event()
 
-    async def slow(_messages):
+    async def slow(_call):
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -132,7 +138,7 @@ def test_cancelling_the_caller_cancels_the_call():
             raise
 
     async def scenario():
-        running = asyncio.create_task(Gateway(Target("model", slow), limits=QUICK).ask(TASK))
+        running = asyncio.create_task(Gateway(Target("model", slow)).ask(TASK))
         await asyncio.sleep(0.05)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -140,3 +146,127 @@ def test_cancelling_the_caller_cancels_the_call():
         return cancelled.is_set()
 
     assert asyncio.run(scenario())
+
+
+def test_what_an_attempt_cost_that_timed_out_is_unknown():
+    answered = ask(Scripted(["hang"]), Scripted(['{"n": 2}']))
+    assert answered.spent == Spent(10, 5, None)
+
+
+def test_an_attempt_that_failed_before_it_cost_anything_leaves_the_cost_known():
+    assert ask(Scripted([Broken("model_error")]), Scripted(['{"n": 2}'])).spent.cost_usd == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ['{"n": 1, "n": 2}', '{"n": 1, "m": 2}', '{"n": "one"}', "[" * 100_000, '{"n": NaN}', '"\\ud800"', ""]
+)
+def test_only_what_fits_the_class_exactly_enters(text):
+    with pytest.raises(NoUsableAnswer, match="output_unusable"):
+        ask(Scripted([text, text]))
+
+
+def test_a_repair_is_told_the_schema_and_the_problem_but_never_a_value_of_the_answer_twice():
+    primary = Scripted(['{"n": "secret-value"}', '{"n": 7}'])
+    ask(primary)
+    told = primary.asked[1][-1]["content"]
+    assert "n: Input should be a valid integer" in told
+    assert '"properties"' in told
+    assert "secret-value" not in told
+
+
+class Refusal(ValueError):
+    reason = "output_active_content"
+
+
+def refuse(error):
+    def accept(_answer):
+        raise error
+
+    return replace(TASK, accept=accept)
+
+
+def test_a_refused_answer_is_final_nobody_else_is_asked():
+    primary, backup = Scripted(['{"n": 1}']), Scripted(['{"n": 2}'])
+    with pytest.raises(NoUsableAnswer) as caught:
+        ask(primary, backup, refuse(Refusal()))
+    assert caught.value.reason == "output_active_content"
+    assert caught.value.spent == Spent(10, 5, 0.5)
+    assert backup.asked == []
+
+
+def test_a_guard_that_cannot_run_refuses():
+    with pytest.raises(NoUsableAnswer, match="guard_failed"):
+        ask(Scripted(['{"n": 1}']), Scripted(['{"n": 2}']), refuse(KeyError("a bug in a guard")))
+
+
+def test_an_answer_that_accept_calls_wrong_is_repaired():
+    def accept(answer):
+        if answer.n < 5:
+            raise ValueError("n must be 5 or more")
+        return answer
+
+    primary = Scripted(['{"n": 1}', '{"n": 7}'])
+    answered = ask(primary, task=replace(TASK, accept=accept))
+    assert (answered.value.n, answered.repaired) == (7, True)
+    assert "n must be 5 or more" in primary.asked[1][-1]["content"]
+
+
+def test_a_failure_worth_another_try_is_tried_again_as_it_was_and_not_called_a_repair():
+    primary = Scripted([Broken("model_rejected_request", again=True), '{"n": 7}'])
+    answered = ask(primary)
+    assert (answered.source, answered.repaired) == ("model", False)
+    assert primary.asked[0] == primary.asked[1]
+
+
+def test_an_open_breaker_sends_requests_to_the_backup_at_once():
+    breaker = Breaker()
+    for _ in range(5):
+        ask(Scripted([Broken("model_error")]), Scripted(['{"n": 2}']), breaker=breaker)
+    primary = Scripted([])
+    answered = ask(primary, Scripted(['{"n": 2}']), breaker=breaker)
+    assert (answered.source, answered.failures, primary.asked) == ("backup", ("breaker_open",), [])
+
+
+@pytest.mark.parametrize("reason", ["model_rejected_request", "model_refused", "output_cut_off", "output_unusable"])
+def test_a_model_that_answers_keeps_its_breaker_closed(reason):
+    breaker = Breaker()
+    for _ in range(20):
+        ask(Scripted([Broken(reason), Broken(reason)]), Scripted(['{"n": 2}']), breaker=breaker)
+    assert not breaker.is_open
+
+
+def test_a_retry_after_opens_the_breaker_at_once_and_nobody_sleeps():
+    breaker, started = Breaker(), time.monotonic()
+    limited = Broken("model_rate_limited", retry_after_s=30.0)
+    assert ask(Scripted([limited]), Scripted(['{"n": 2}']), breaker=breaker).source == "backup"
+    assert breaker.is_open
+    assert time.monotonic() - started < 0.2
+
+
+def test_a_caller_that_hangs_up_on_a_probe_does_not_keep_the_breaker_open():
+    now = [0.0]
+    breaker = Breaker(clock=lambda: now[0])
+    breaker.leave(breaker.enter(), False, retry_after_s=5.0)
+    now[0] = 6.0
+
+    async def scenario():
+        running = asyncio.create_task(Gateway(Target("model", Scripted(["hang"]), breaker)).ask(TASK))
+        await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(scenario())
+    assert ask(Scripted(['{"n": 7}']), breaker=breaker).source == "model"
+
+
+def test_many_threads_of_a_synchronous_program_share_one_gateway():
+    loop = BlockingLoop()
+    gateway = Gateway(Target("model", Scripted(['{"n": 7}'] * 40), Breaker()))
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: loop.run(gateway.ask(TASK)).value.n, range(40)))
+    assert answers == [7] * 40
+
+
+def test_a_synchronous_caller_sees_the_reason_too():
+    with pytest.raises(NoUsableAnswer, match="deadline"):
+        BlockingLoop().run(Gateway(Target("model", Scripted(["hang"]))).ask(TASK))

@@ -2,9 +2,19 @@
 
 import json
 
+import httpx2
 import pytest
 
-from service.inference.models import ChatFailure, _failure_of_status, _read
+from service.inference.gateway import Spent
+from service.inference.models import ChatFailure, ChatModel, _failure_of
+
+
+def model(output="auto", price=lambda read, written: read * 0.5 + written):
+    return ChatModel(None, "http://nowhere/v1", "m-1", lambda: "", None, price, output)
+
+
+def _read(body: bytes, in_words: bool = False):
+    return model()._read(body, in_words)
 
 
 def answer(**message) -> bytes:
@@ -16,7 +26,7 @@ def answer(**message) -> bytes:
 
 def test_a_text_is_read_with_model_and_tokens():
     read = _read(answer(content="hello"))
-    assert (read.text, read.model, read.input_tokens, read.output_tokens) == ("hello", "m-1", 3, 2)
+    assert (read.text, read.model, read.spent) == ("hello", "m-1", Spent(3, 2, 3.5))
 
 
 @pytest.mark.parametrize(
@@ -41,11 +51,26 @@ def test_anything_else_is_a_failure_with_its_reason(body, reason):
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("tokens", [-1, "many", 10**12, None, 1.5])
-def test_an_absurd_token_count_counts_as_none(tokens):
+@pytest.mark.parametrize("tokens", [-1, "many", 10**12, None, 1.5, True])
+def test_an_absurd_token_count_counts_as_none_and_makes_the_cost_unknown(tokens):
     body = json.loads(answer(content="x"))
     body["usage"]["prompt_tokens"] = tokens
-    assert _read(json.dumps(body).encode()).input_tokens == 0
+    assert _read(json.dumps(body).encode()).spent == Spent(0, 2, None)
+
+
+def test_what_a_refusal_cost_is_kept():
+    with pytest.raises(ChatFailure) as caught:
+        _read(answer(content=None, refusal="I will not"))
+    assert caught.value.spent == Spent(3, 2, 3.5)
+
+
+@pytest.mark.parametrize("text", ['```json\n{"a": 1}\n```', '```\n{"a": 1}\n```\n', '{"a": 1}'])
+def test_a_model_asked_in_words_may_put_its_answer_into_a_fence(text):
+    assert _read(answer(content=text), in_words=True).text.strip() == '{"a": 1}'
+
+
+def test_a_model_asked_natively_may_not():
+    assert _read(answer(content='```json\n{"a": 1}\n```')).text.startswith("```")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +84,16 @@ def test_an_absurd_token_count_counts_as_none(tokens):
     ],
 )
 def test_statuses_have_one_reason_each(status, reason):
-    assert _failure_of_status(status).reason == reason
+    assert _failure_of(httpx2.Response(status)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("7", 7.0), ("0", 0.0), ("-3", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), ("9" * 400, 0.0), ("٣", 0.0)],
+)
+def test_a_retry_after_in_seconds_is_understood_and_nothing_else(said, seconds):
+    response = httpx2.Response(503, headers=[("Retry-After", said.encode())])
+    assert _failure_of(response).retry_after_s == seconds
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\x00b", "<script>", "x" * 101, "a b", "\u202ename", {"a": 1}, 7, None])

@@ -1,21 +1,44 @@
 """The only retry owner: one task, at most three upstream calls, an answer or a reason within the deadline.
 
-Copyable: imports nothing of this project. You give it `Target`s (how to ask each model) and a `Task` (what to
-ask, how to read the answer); it leaves to you what happens when no model helps.
+Copyable: needs pydantic, nothing of this project. You give it `Target`s (how to ask each model) and a `Task` (what
+to ask, which model class the answer must fit, what to refuse); it leaves to you what happens when no model helps.
 
     primary --unusable output--> primary again, told what was wrong --any failure--> backup --> NoUsableAnswer
     primary --any other failure------------------------------------------------------> backup --> NoUsableAnswer
+    an answer that `accept` refuses: no second try, nobody else is asked ----------------------> NoUsableAnswer
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+from pydantic import BaseModel, ValidationError
+
+T = TypeVar("T", bound=BaseModel)
 Message = dict[str, str]
+# Failures that say the model is down. Others came from a model that answers.
+OUTAGES = frozenset({"deadline", "model_unreachable", "model_rate_limited", "model_error"})
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens, and US dollars: None when any part of them is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Spent(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+        )
 
 
 class Reply(Protocol):
@@ -26,25 +49,38 @@ class Reply(Protocol):
     @property
     def model(self) -> str: ...
     @property
-    def input_tokens(self) -> int: ...
-    @property
-    def output_tokens(self) -> int: ...
+    def spent(self) -> Any: ...
+
+
+class CircuitBreaker(Protocol):
+    """Says whether to call, and is told how it went (breaker.py)."""
+
+    def enter(self) -> int | None: ...
+    def leave(self, ticket: int, ok: bool | None, retry_after_s: float = 0.0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One upstream call: messages, the JSON schema of the answer under a name, parameters."""
+
+    name: str
+    messages: Sequence[Message]
+    schema: dict[str, Any]
+    temperature: float
+    max_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model to ask. `ask` may raise anything; an exception's `reason` attribute, if any, says why."""
+    """A model to ask.
+
+    `ask` may raise anything; of an exception these attributes are used if it has them: `reason`, a short name;
+    `spent`; `retry_after_s`; `again`, true when the very same call is worth one more try.
+    """
 
     source: str
-    ask: Callable[[Sequence[Message]], Awaitable[Reply]]
-
-
-@dataclass(frozen=True, slots=True)
-class Task(Generic[T]):
-    """What to ask and how to read it. `parse` raises ValueError, whose text may be sent back for one repair."""
-
-    messages: Sequence[Message]
-    parse: Callable[[str], T]
+    ask: Callable[[Call], Awaitable[Reply]]
+    breaker: CircuitBreaker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +92,52 @@ class Limits:
     reserve_s: float = 2.0
 
 
+def _as_it_is(answer: T) -> T:
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """What to ask, and the pydantic class in which alone an answer enters.
+
+    `accept` returns the answer to use. It raises ValueError to have it repaired; an exception with a `reason`
+    refuses it for good; whatever else it raises does so too, as "guard_failed".
+    """
+
+    name: str
+    output: type[T]
+    schema: dict[str, Any]
+    messages: Sequence[Message]
+    temperature: float = 0.0
+    max_tokens: int = 800
+    accept: Callable[[T], T] = _as_it_is
+    limits: Limits = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """A parsed answer. `failures` are the reasons of the attempts before it; tokens count every attempt."""
+    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt."""
 
     value: T
     source: str
     model: str
     repaired: bool
     failures: tuple[str, ...]
-    input_tokens: int
-    output_tokens: int
+    spent: Spent
 
 
 class NoUsableAnswer(Exception):
-    """No model gave a usable answer. `reason` is why the first one did not."""
+    """No model gave a usable answer. `reason` is why the first one did not, or why one was refused."""
 
-    def __init__(self, reason: str, input_tokens: int, output_tokens: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
+    def __init__(self, failures: Sequence[str], spent: Spent) -> None:
+        super().__init__(failures[0])
+        self.reason = failures[0]
+        self.failures = tuple(failures)
+        self.spent = spent
+
+
+class _RefusedForGood(Exception):
+    """The task's `accept` refused an answer."""
 
 
 @dataclass(slots=True)
@@ -84,90 +145,129 @@ class _Attempts(Generic[T]):
     """The running account of one task."""
 
     task: Task[T]
-    limits: Limits
     ends_at: float
     failures: list[str] = field(default_factory=list)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    repair_hint: tuple[str, str] | None = None
+    spent: Spent = Spent()
+    # What to add to the messages of one more try at the same model; None: it is not worth one.
+    another_try: list[Message] | None = None
 
-    async def attempt(self, target: Target, steps_behind: int, repair: bool = False) -> Answered[T] | None:
-        left = self.ends_at - asyncio.get_running_loop().time() - steps_behind * self.limits.reserve_s
-        if left <= 0:
-            self._failed(target, "deadline")
+    async def attempt(self, target: Target, steps_behind: int, added: Sequence[Message] = ()) -> Answered[T] | None:
+        limits, self.another_try = self.task.limits, None
+        left = self.ends_at - asyncio.get_running_loop().time() - steps_behind * limits.reserve_s
+        ticket = target.breaker.enter() if target.breaker else 0
+        if left <= 0 or ticket is None:
+            self._left(target, ticket, None)
+            self._failed(target, "deadline" if left <= 0 else "breaker_open")
             return None
-        messages = [*self.task.messages, *self._repair_messages()] if repair else self.task.messages
-        self.repair_hint = None
+        task = self.task
+        call = Call(task.name, [*task.messages, *added], task.schema, task.temperature, task.max_tokens)
         try:
-            async with asyncio.timeout(min(self.limits.attempt_s, left)):
-                reply = await target.ask(messages)
+            async with asyncio.timeout(min(limits.attempt_s, left)):
+                reply = await target.ask(call)
         except TimeoutError:
+            self._left(target, ticket, False)
+            self.spent += Spent(cost_usd=None)  # it may have worked all the time, and be paid for it
             self._failed(target, "deadline")
             return None
+        except asyncio.CancelledError:
+            self._left(target, ticket, None)
+            raise
         except Exception as error:
-            self._failed(target, self._reason_of(error))
+            reason = self._reason_of(error)
+            self._left(target, ticket, reason not in OUTAGES, getattr(error, "retry_after_s", 0.0))
+            self._failed(target, reason)
             return None
-        self._spend(reply.input_tokens, reply.output_tokens)
-        return self._parsed(target, reply, repair)
+        self._left(target, ticket, True)
+        self.spent += reply.spent
+        return self._read(target, reply, repaired=bool(added))
 
-    def _parsed(self, target: Target, reply: Reply, repair: bool) -> Answered[T] | None:
+    def _read(self, target: Target, reply: Reply, repaired: bool) -> Answered[T] | None:
         try:
-            value = self.task.parse(reply.text)
+            value = self._valid(reply.text)
         except ValueError as error:
-            self.repair_hint = (reply.text[:4000], str(error)[:1000])
+            self.another_try = self._told(reply.text, str(error))
             self._failed(target, "output_unusable")
             return None
-        return Answered(
-            value,
-            target.source,
-            reply.model,
-            repair,
-            tuple(self.failures),
-            self.input_tokens,
-            self.output_tokens,
-        )
+        return Answered(value, target.source, reply.model, repaired, tuple(self.failures), self.spent)
+
+    def _valid(self, text: str) -> T:
+        try:
+            json.loads(text, object_pairs_hook=_no_name_twice)  # else the last one would win, unnoticed
+            return self._accepted(self.task.output.model_validate_json(text))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except ValidationError as error:  # told without the values: a repair is asked of another company
+            found = error.errors(include_input=False, include_url=False)[:10]
+            raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found)) from error
+
+    def _accepted(self, answer: T) -> T:
+        try:
+            return self.task.accept(answer)
+        except Exception as error:
+            reason = getattr(error, "reason", None)
+            if reason is None and isinstance(error, ValueError):
+                raise
+            if reason is None:  # a guard that cannot run refuses
+                log.error("accepting an answer raised %s", type(error).__name__, exc_info=error)
+            self.failures.insert(0, reason or "guard_failed")
+            raise _RefusedForGood from error
 
     def _failed(self, target: Target, reason: str) -> None:
         self.failures.append(reason)
         log.warning("%s gave no usable answer: %s", target.source, reason)
+
+    def _left(self, target: Target, ticket: int | None, ok: bool | None, retry_after_s: float = 0.0) -> None:
+        if target.breaker and ticket is not None:
+            target.breaker.leave(ticket, ok, retry_after_s)
 
     def _reason_of(self, error: Exception) -> str:
         reason = getattr(error, "reason", None)
         if not isinstance(reason, str):
             log.error("the model client raised %s", type(error).__name__, exc_info=error)
             reason = "model_error"
-        self._spend(getattr(error, "input_tokens", 0), getattr(error, "output_tokens", 0))
+        self.spent += getattr(error, "spent", Spent())
         if reason == "output_unusable":
-            self.repair_hint = ("", "the answer was not a chat completion with a text")
+            self.another_try = self._told("", "it was not a chat completion with a text")
+        elif getattr(error, "again", False):
+            self.another_try = []
         return reason
 
-    def _spend(self, input_tokens: int, output_tokens: int) -> None:
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
+    def _told(self, said: str, problem: str) -> list[Message]:
+        ask = (
+            f"That answer cannot be used: {problem[:1000]}\n"
+            f"Answer again, as one JSON object of this schema and nothing else: {json.dumps(self.task.schema)}"
+        )
+        before = [{"role": "assistant", "content": said[:4000]}] if said else []
+        return [*before, {"role": "user", "content": ask}]
 
-    def _repair_messages(self) -> list[Message]:
-        said, problem = self.repair_hint or ("", "")
-        ask = f"That answer cannot be used: {problem}\nAnswer again, as one JSON object of the given schema only."
-        return [*([{"role": "assistant", "content": said}] if said else []), {"role": "user", "content": ask}]
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same name twice")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Asks the primary, repairs once, then the backup if there is one. Stateless between tasks."""
+    """Asks the primary, once more if that may help, then the backup if there is one. Stateless between tasks."""
 
     primary: Target
     backup: Target | None = None
-    limits: Limits = Limits()
 
     async def ask(self, task: Task[T]) -> Answered[T]:
         """The first usable answer. Raises `NoUsableAnswer`, at the latest when the deadline is reached."""
         behind = 1 if self.backup else 0
-        attempts = _Attempts(task, self.limits, asyncio.get_running_loop().time() + self.limits.deadline_s)
-        answered = await attempts.attempt(self.primary, steps_behind=behind + 1)
-        if answered is None and attempts.repair_hint is not None:
-            answered = await attempts.attempt(self.primary, steps_behind=behind, repair=True)
-        if answered is None and self.backup is not None:
-            answered = await attempts.attempt(self.backup, steps_behind=0)
+        attempts = _Attempts(task, asyncio.get_running_loop().time() + task.limits.deadline_s)
+        try:
+            answered = await attempts.attempt(self.primary, steps_behind=behind + 1)
+            if answered is None and attempts.another_try is not None:
+                answered = await attempts.attempt(self.primary, behind, attempts.another_try)
+            if answered is None and self.backup is not None:
+                answered = await attempts.attempt(self.backup, steps_behind=0)
+        except _RefusedForGood as refusal:
+            log.warning("an answer was refused: %s", attempts.failures[0])
+            raise NoUsableAnswer(attempts.failures, attempts.spent) from refusal
         if answered is None:
-            raise NoUsableAnswer(attempts.failures[0], attempts.input_tokens, attempts.output_tokens)
+            raise NoUsableAnswer(attempts.failures, attempts.spent)
         return answered

@@ -21,6 +21,13 @@ import yaml
 
 _FILE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _BODY = re.compile(r"\A\s*## System\n(?P<system>.*?)\n## User\n(?P<user>.*)\Z", re.DOTALL)
+# Shapes of keys and passwords. A prompt is read by a vendor, by reviewers and by whoever tricks the model.
+_SECRET = re.compile(
+    r"\b(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\b(AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bhv[sbr]\.[\w-]{20,}"
+    r"|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{10,}\.eyJ|-----BEGIN|://[^\s/@:]+:[^\s/@]+@"
+    r"|\b(password|passwd|secret|token|api[_ -]?key)\s*[:=]\s*\S{6,}",
+    re.IGNORECASE,
+)
 _REQUIRED = {"id", "version", "owner", "changelog", "variables"}
 
 
@@ -40,10 +47,15 @@ class Prompt:
 
 
 def parse(text: str, name: str = "prompt") -> Prompt:
-    """The prompt in a file's text. Raises `PromptError` for missing fields, unused or undeclared variables."""
+    """The prompt in a file's text.
+
+    Raises `PromptError` for missing fields, unused or undeclared variables, and for what looks like a secret.
+    """
     found = _FILE.match(text.replace("\r\n", "\n"))
     if not found:
         raise PromptError(f"{name}: must start with front matter between two lines of ---")
+    if _SECRET.search(text):
+        raise PromptError(f"{name}: holds what looks like a key or password; a prompt is no place for one")
     front = _front_matter(found["front"], name)
     versions = [str(entry.get("version")) for entry in front["changelog"] if isinstance(entry, dict)]
     if str(front["version"]) not in versions:

@@ -1,25 +1,45 @@
-"""Translates triage to the gateway and back: ticket and release in, validated prediction or a reason out."""
+"""Translates triage to the gateway and back: ticket and release in, validated prediction or a reason out.
 
+What a customer wrote is normalised, screened, pseudonymised and put between two random lines before a model reads
+it; what the model wrote must fit the contract, gets the customer's values back, and must then pass the guard.
+"""
+
+import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
 from service.application.decision import Prediction, Reason, Source, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.unusable import ModelUnusable
-from service.inference.gateway import Gateway, Limits, NoUsableAnswer, Target, Task
-from service.inference.models import ChatModel, Completion, Message, OutputSchema
+from service.inference import guards
+from service.inference.breaker import Breaker
+from service.inference.gateway import Answered, Call, Gateway, Limits, NoUsableAnswer, Spent, Target, Task
+from service.inference.models import ChatModel, Completion
+from service.inference.pii import Hidden, Pseudonymiser
 from service.inference.prompts import render
+from service.inference.triage_guard import guard
+from service.inference.watch import ModelWatch
 
 # Keywords that strict decoders of several vendors refuse; the contract enforces them after the call.
 _NOT_ON_THE_WIRE = {"minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "title"}
+TAINT = "customer_text"
+# Changes with what guards refuse or what is shown of a ticket, and so makes a new release.
+GUARDS_VERSION = "guards-1"
+LONG = 1000  # characters, from which on looking for personal data would hold up other requests
+log = logging.getLogger(__name__)
 
 
-DEFAULT_LIMITS = Limits()
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the model is shown of a ticket, and what is needed to read its answer."""
+
+    text: str
+    hidden: Hidden
+    boundary: str
+    taint: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,49 +47,109 @@ class ModelTriager:
     """Implements the application's `Triager` with a primary and, if there is one, a backup model."""
 
     primary: ChatModel
-    backup: ChatModel | None = None
-    limits: Limits = DEFAULT_LIMITS
+    backup: ChatModel | None
+    pseudonymiser: Pseudonymiser
+    limits: Limits = Limits()
+    watch: ModelWatch = field(default_factory=ModelWatch)
+    breakers: dict[str, Breaker] = field(default_factory=dict)
+    hides_slowly: bool = False
 
-    async def triage(self, ticket: Ticket, release: Release) -> Prediction[TriageOutcome]:
-        """A prediction within the contract, or `ModelUnusable`, within `limits.deadline_s`."""
-        backup = _target("backup", self.backup, release) if self.backup else None
-        gateway = Gateway(_target("model", self.primary, release), backup, self.limits)
-        task = Task(messages=_messages(ticket, release), parse=_parse)
+    async def triage(
+        self, ticket: Ticket, release: Release, tenant: str, within_s: float | None = None
+    ) -> Prediction[TriageOutcome]:
+        """A prediction within the contract, or `ModelUnusable`, within `limits.deadline_s` and `within_s` seconds."""
+        shown = await self._shown(ticket)
+        task = Task(
+            "triage_outcome",
+            TriageOutcome,
+            SCHEMA,
+            render(release.prompt, {"ticket": shown.text, "boundary": shown.boundary}),
+            release.temperature,
+            release.max_tokens,
+            lambda outcome: _accepted(ticket, shown, outcome),
+            self.limits if within_s is None else replace(self.limits, deadline_s=min(self.limits.deadline_s, within_s)),
+        )
+        backup = self._target("backup", self.backup) if self.backup else None
         try:
-            answered = await gateway.ask(task)
+            answered = await Gateway(self._target("model", self.primary), backup).ask(task)
         except NoUsableAnswer as failure:
-            spent = Usage(failure.input_tokens, failure.output_tokens)
-            raise ModelUnusable(Reason(failure.reason), spent) from failure
-        by_backup = answered.source == "backup"
+            self.watch.failed(failure.failures)
+            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent)) from failure
+        return self._prediction(answered, shown)
+
+    async def _shown(self, ticket: Ticket) -> Shown:
+        """Normalised, screened, pseudonymised, marked. The customer's reference stays here: no model needs it."""
+        fields = {
+            name: guards.normalise(text)
+            for name, text in (("subject", ticket.subject), ("body", ticket.body), ("channel", ticket.channel))
+            if text is not None
+        }
+        hits = guards.screen(f"{ticket.subject}\n{ticket.body}")
+        self.watch.screened(hits)
+        try:
+            texts, hidden = await self._hide(list(fields.values()))
+        except Exception as error:
+            _cannot_look(error)
+        boundary = guards.new_boundary()
+        text = json.dumps(dict(zip(fields, texts, strict=True)), ensure_ascii=False)
+        return Shown(guards.spotlight(text, boundary), hidden, boundary, (TAINT, *sorted(hits)))
+
+    async def _hide(self, texts: list[str]) -> tuple[list[str], Hidden]:
+        if self.hides_slowly or sum(map(len, texts)) > LONG:
+            return await asyncio.to_thread(self.pseudonymiser.hide, texts)
+        return self.pseudonymiser.hide(texts)
+
+    def _target(self, source: str, model: ChatModel) -> Target:
+        async def ask(call: Call) -> Completion:
+            completion = await model.complete(call)
+            self.watch.named(model.name, completion.model)
+            return completion
+
+        return Target(source, ask, self.breakers.setdefault(source, Breaker()))
+
+    def _prediction(self, answered: Answered[TriageOutcome], shown: Shown) -> Prediction[TriageOutcome]:
+        self.watch.failed(answered.failures)
+        self.watch.answered(answered.source, answered.repaired, answered.spent.cost_usd)
+        by_backup = answered.source == Source.BACKUP
         return Prediction(
             outcome=answered.value,
             source=Source(answered.source),
             model_version=answered.model,
             degraded=by_backup,
             reason=Reason(answered.failures[0]) if by_backup else None,
-            usage=Usage(answered.input_tokens, answered.output_tokens),
+            usage=_usage(answered.spent),
+            repaired=answered.repaired,
+            taint=shown.taint,
         )
 
 
-def _target(source: str, model: ChatModel, release: Release) -> Target:
-    async def ask(messages: Sequence[Message]) -> Completion:
-        return await model.complete(messages, SCHEMA, release.temperature, release.max_tokens)
-
-    return Target(source, ask)
-
-
-def _messages(ticket: Ticket, release: Release) -> list[Message]:
-    """The customer's reference stays here: the model does not need to know who is writing."""
-    shown = ticket.model_dump(mode="json", include={"subject", "body", "channel"})
-    return render(release.prompt, {"ticket": json.dumps(shown, ensure_ascii=False)})
+def _cannot_look(error: Exception) -> NoReturn:
+    """Nobody can tell whether the text holds personal data, so it does not leave."""
+    log.error("hiding personal data raised %s", type(error).__name__, exc_info=error)
+    raise ModelUnusable(Reason.GUARD_FAILED) from error
 
 
-def _parse(text: str) -> TriageOutcome:
-    try:
-        return TriageOutcome.model_validate_json(text)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
-        raise ValueError("; ".join(problems[:10])) from error
+def _accepted(ticket: Ticket, shown: Shown, outcome: TriageOutcome) -> TriageOutcome:
+    """The outcome with the customer's own values in it. Raises `Refused`, or ValueError when it no longer fits."""
+    told = outcome.model_dump_json()
+    if shown.hidden.foreign(told):
+        raise guards.Refused(Reason.FOREIGN_DETAIL)
+    restored = outcome if not shown.hidden.kinds else TriageOutcome.model_validate(_restored(outcome, shown.hidden))
+    guard(ticket, restored, shown.boundary)
+    return restored
+
+
+def _restored(outcome: TriageOutcome, hidden: Hidden) -> dict[str, Any]:
+    draft = outcome.draft_reply
+    return outcome.model_dump() | {
+        "draft_reply": None if draft is None else hidden.restore(draft),
+        "evidence": [hidden.restore(quote) for quote in outcome.evidence],
+        "entities": [{"type": entity.type, "value": hidden.restore(entity.value)} for entity in outcome.entities],
+    }
+
+
+def _usage(spent: Spent) -> Usage:
+    return Usage(spent.input_tokens, spent.output_tokens, spent.cost_usd)
 
 
 def wire_schema(schema: Any) -> Any:
@@ -85,4 +165,4 @@ def wire_schema(schema: Any) -> Any:
     return [wire_schema(item) for item in schema] if isinstance(schema, list) else schema
 
 
-SCHEMA = OutputSchema(name="triage_outcome", schema=wire_schema(TriageOutcome.model_json_schema()))
+SCHEMA: dict[str, Any] = wire_schema(TriageOutcome.model_json_schema())
