@@ -8,9 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.application.decision import Decision, Disposition, Effect, JsonObject, Source, Usage
+from service.application.idempotency import Opened
 from service.application.identity import Caller, Role
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database
+from service.integration.database.tables import BudgetRow
 from tests.example import USE_CASE
 
 ALICE = Caller("alice", "acme", frozenset({Role.CALLER}))
@@ -62,7 +64,11 @@ def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **ch
         "release": f"{USE_CASE}-abc",
         "prompt_version": "1",
         "model_version": "m-1",
+        "repaired": False,
+        "taint": (),
         "usage": Usage(10, 5, 0.001),
+        "input_digest": "q-1",
+        "supersedes": None,
         "trace_id": "0" * 32,
         "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
     }
@@ -76,8 +82,13 @@ def effect(decision_id: str = "d-1") -> Effect:
 async def store(database: Database, clock: Clock, made: Decision, with_effect: bool = False) -> None:
     """Close one decision without an idempotency key."""
     records = SqlRecords(database, Queue(), digest, clock)
-    await records.close(made, None, REQUEST, {}, effect(made.id) if with_effect else None)
+    await records.close(made, Opened(), REQUEST, effect(made.id) if with_effect else None)
 
 
 def rows(database: Database, row: type[Any]) -> list[Any]:
     return list(database.read_sync(lambda session: session.execute(select(row)).scalars().all()))
+
+
+def used(database: Database) -> dict[tuple[str, str], int]:
+    """What every budget has spent and holds, in millionths of a dollar, by day and name."""
+    return {(row.day.isoformat(), row.name): row.micro_usd for row in rows(database, BudgetRow)}

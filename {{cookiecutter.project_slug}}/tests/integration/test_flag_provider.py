@@ -35,6 +35,7 @@ def release(version: str) -> Release:
         prompt="Sort this.",
         contract_version="c",
         rules_version="r",
+        guards_version="g",
     )
 
 

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from sqlalchemy import text
 
 from service.application.errors import Unavailable
+from service.application.idempotency import Opened
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import EffectRow
@@ -46,7 +47,7 @@ def decide(database: Database, *ids: str, ago: float = 0.0) -> None:
 
     async def close_all() -> None:
         for id_ in ids:
-            await records.close(decision(id_), None, REQUEST, {}, effect(id_))
+            await records.close(decision(id_), Opened(), REQUEST, effect(id_))
 
     asyncio.run(close_all())
 

@@ -108,9 +108,9 @@ def test_a_high_stakes_message_escalates_whatever_was_predicted(ticket, predicti
 
 @given(outcomes, thresholds, st.sampled_from([Source.RULES, Source.CACHE]))
 @settings(deadline=None)
-def test_rules_and_cache_never_pass_alone(predicted, limits, source):
+def test_rules_and_an_emergency_cache_never_pass_alone(predicted, limits, source):
     quoting = predicted.model_copy(update={"evidence": ["charged twice"], "confidence": 1.0})
-    prediction = Prediction(outcome=quoting, source=source, model_version="m")
+    prediction = Prediction(outcome=quoting, source=source, model_version="m", degraded=True)
     assert disposition(TICKET, prediction, limits, True) is not Disposition.AUTO
 
 

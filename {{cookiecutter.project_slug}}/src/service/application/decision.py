@@ -31,10 +31,12 @@ class Disposition(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the answer is not simply the primary model's. `AI_OFF` is a choice; all others are failures."""
+    """Why the answer is not simply the primary model's. `AI_OFF` and `REPEATED` are choices, all others failures."""
 
     AI_OFF = "ai_off"
+    REPEATED = "repeated_question"
     NO_RELEASE = "no_release"
+    BUDGET_SPENT = "budget_spent"
     DEADLINE = "deadline"
     UNREACHABLE = "model_unreachable"
     RATE_LIMITED = "model_rate_limited"
@@ -44,6 +46,19 @@ class Reason(StrEnum):
     REFUSED = "model_refused"
     CUT_OFF = "output_cut_off"
     FILTERED = "content_filtered"
+    BREAKER_OPEN = "breaker_open"
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    GUARD_FAILED = "guard_failed"
+    UNGROUNDED = "output_ungrounded"
+    FOREIGN_DETAIL = "output_foreign_detail"
+    ACTIVE_CONTENT = "output_active_content"
+    INVISIBLE_TEXT = "output_invisible_text"
+    CANARY = "output_canary"
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether a guard of ours refused what a model said."""
+        return self in (self.UNGROUNDED, self.FOREIGN_DETAIL, self.ACTIVE_CONTENT, self.INVISIBLE_TEXT, self.CANARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +67,16 @@ class Usage:
 
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: float | None = None
+    cost_usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction(Generic[T]):
-    """A validated outcome and where it came from. `degraded`: AI was wanted and not obtained from the primary."""
+    """A validated outcome and where it came from. `degraded`: AI was wanted and not obtained from the primary.
+
+    `repaired`: the model's first answer was unusable and its second was not. `taint` names what the model read that
+    nobody of ours wrote, and what in it looked like an instruction: a record for people, never a route.
+    """
 
     outcome: T
     source: Source
@@ -65,11 +84,17 @@ class Prediction(Generic[T]):
     degraded: bool = False
     reason: Reason | None = None
     usage: Usage = Usage()
+    repaired: bool = False
+    taint: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One answered request, as it is stored. By rules: the release that would have been asked."""
+    """One answered request, as it is stored. By rules: the release that would have been asked.
+
+    `input_digest` is keyed and the same for the same question; `supersedes` is the decision that this one replaces
+    because a model was asked again.
+    """
 
     id: str
     use_case: str
@@ -83,9 +108,43 @@ class Decision:
     release: str
     prompt_version: str
     model_version: str
+    repaired: bool
+    taint: tuple[str, ...]
     usage: Usage
+    input_digest: str
+    supersedes: str | None
     trace_id: str
     at: datetime
+
+    def answer(self) -> JsonObject:
+        """What the caller sees; stored with the idempotency key so that a retry sees the same."""
+        return {
+            "decision_id": self.id,
+            "outcome": self.outcome,
+            "disposition": self.disposition.value,
+            "source": self.source.value,
+            "degraded": self.degraded,
+            "reason": self.reason.value if self.reason else None,
+            "release": self.release,
+            "prompt_version": self.prompt_version,
+            "model_version": self.model_version,
+            "repaired": self.repaired,
+            "usage": {
+                "input_tokens": self.usage.input_tokens,
+                "output_tokens": self.usage.output_tokens,
+                "cost_usd": self.usage.cost_usd,
+            },
+            "trace_id": self.trace_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a model said to the same question before, and nobody found wrong since."""
+
+    outcome: JsonObject
+    model_version: str
+    taint: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

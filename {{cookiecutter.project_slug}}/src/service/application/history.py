@@ -11,8 +11,8 @@ from service.application.identity import Caller
 class DecisionArchive(Protocol):
     """Finds a stored decision of one tenant, as JSON, or None.
 
-    The JSON holds the answer's fields, `at`, `review` (None, or id, state, verdict, note, reviewer, corrected)
-    and `effect` {state: none|held|queued|done|failed, reference}.
+    The JSON holds the answer's fields, `at`, `taint`, the ids `supersedes` and `superseded_by`, `review` (None, or
+    id, state, verdict, note, reviewer, corrected) and `effect` {state: none|held|queued|done|failed, reference}.
     """
 
     async def find(self, tenant: str, decision_id: str) -> JsonObject | None: ...

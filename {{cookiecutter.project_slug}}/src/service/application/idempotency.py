@@ -1,7 +1,8 @@
-"""What a use case holds between its two transactions when the caller sent an idempotency key."""
+"""What a use case holds between its two transactions: the caller's idempotency key, and money."""
 
 from dataclasses import dataclass
 
+from service.application.budget import Hold
 from service.application.decision import JsonObject
 
 
@@ -17,7 +18,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The answer of a request answered before, or else the claim, or neither: there was no key."""
+    """The answer of a request answered before; or the claim, if there was a key, and the hold, if money was asked for.
 
-    answer: JsonObject | None
-    claim: Claim | None
+    `granted`: a model may be asked. False when a budget of today is spent.
+    """
+
+    answer: JsonObject | None = None
+    claim: Claim | None = None
+    hold: Hold | None = None
+    granted: bool = True

@@ -19,7 +19,10 @@ class Thresholds(BaseModel):
 
 
 class Release(BaseModel):
-    """An immutable bundle. `prompt` is the template's full text; versions are those of the code it was made for."""
+    """An immutable bundle. `prompt` is the template's full text; versions are those of the code it was made for.
+
+    `read_first_hours`: a question asked again within so many hours gets its earlier answer, without a model; 0: never.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,13 +33,20 @@ class Release(BaseModel):
     temperature: float = 0.0
     max_tokens: int = 800
     thresholds: Thresholds = Thresholds()
+    read_first_hours: int = 0
     contract_version: str
     rules_version: str
+    guards_version: str
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of every field."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256, in hex, of the canonical JSON of every field that is not at its default.
+
+        So a new field with a default changes no published digest; a default itself must never change.
+        """
+        canonical = json.dumps(
+            self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":")
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property

@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
+from service.application.decision import Disposition, Reason, Source
 from service.application.text import STORABLE
 
 VERSION = "triage-contract-1"
@@ -68,3 +69,32 @@ class TriageOutcome(BaseModel):
     draft_reply: Annotated[str, Field(max_length=4000), STORABLE] | None
     evidence: Annotated[list[Annotated[str, Field(min_length=1, max_length=500), STORABLE]], Field(max_length=10)]
     confidence: Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class UsageAnswer(BaseModel):
+    """Tokens and price of every upstream call of one request; the price is null when any part of it is unknown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: FiniteFloat | None
+
+
+class TriageAnswer(BaseModel):
+    """The answer as documented in OpenAPI and as evaluated; stored and replayed as it was first given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision_id: str
+    outcome: TriageOutcome
+    disposition: Disposition
+    source: Source
+    degraded: bool
+    reason: Reason | None
+    release: str
+    prompt_version: str
+    model_version: str
+    repaired: bool
+    usage: UsageAnswer
+    trace_id: str

@@ -50,7 +50,9 @@ def disposition(
     outcome = prediction.outcome
     if outcome.priority is Priority.URGENT or is_high_stakes(ticket):
         return Disposition.ESCALATE
-    if prediction.source not in (Source.MODEL, Source.BACKUP) or not auto_allowed:
+    if not auto_allowed or prediction.source is Source.RULES:
+        return Disposition.REVIEW
+    if prediction.source is Source.CACHE and prediction.degraded:  # an emergency, not the release's choice
         return Disposition.REVIEW
     if outcome.category in (Category.COMPLAINT, Category.OTHER) or outcome.confidence < thresholds.auto:
         return Disposition.REVIEW

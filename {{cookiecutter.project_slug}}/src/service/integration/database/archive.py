@@ -1,9 +1,10 @@
 """Reading decisions back, with what became of them."""
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from service.application.decision import JsonObject
+from service.integration.database import decisions
 from service.integration.database.session import Database
 from service.integration.database.tables import DecisionRow, EffectRow, ReviewItemRow
 
@@ -19,34 +20,24 @@ class SqlDecisionArchive:
 
 
 def _find(session: Session, tenant: str, decision_id: str) -> JsonObject | None:
+    newer = aliased(DecisionRow)
     query = (
-        select(DecisionRow, ReviewItemRow, EffectRow.state, EffectRow.reference)
+        select(DecisionRow, ReviewItemRow, EffectRow.state, EffectRow.reference, newer.id)
         .outerjoin(ReviewItemRow, ReviewItemRow.decision_id == DecisionRow.id)
         .outerjoin(EffectRow, EffectRow.decision_id == DecisionRow.id)
+        .outerjoin(newer, newer.supersedes == DecisionRow.id)
         .where(DecisionRow.tenant == tenant, DecisionRow.id == decision_id)
     )
     found = session.execute(query).first()
-    return _as_json(*found) if found else None
-
-
-def _as_json(decision: DecisionRow, item: ReviewItemRow | None, state: str | None, reference: str | None) -> JsonObject:
-    return {
-        "decision_id": decision.id,
+    if found is None:
+        return None
+    row, item, state, reference, superseded_by = found
+    decision = decisions.from_row(row)
+    return decision.answer() | {
         "at": decision.at.isoformat(),
-        "outcome": decision.outcome,
-        "disposition": decision.disposition,
-        "source": decision.source,
-        "degraded": decision.degraded,
-        "reason": decision.reason,
-        "release": decision.release,
-        "prompt_version": decision.prompt_version,
-        "model_version": decision.model_version,
-        "usage": {
-            "input_tokens": decision.input_tokens,
-            "output_tokens": decision.output_tokens,
-            "cost_usd": decision.cost_usd,
-        },
-        "trace_id": decision.trace_id,
+        "taint": list(decision.taint),
+        "supersedes": decision.supersedes,
+        "superseded_by": superseded_by,
         "review": _review(item),
         "effect": {"state": state or "none", "reference": reference},
     }

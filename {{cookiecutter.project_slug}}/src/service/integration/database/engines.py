@@ -4,6 +4,7 @@ Statements' parameters are hidden from error messages: they are what customers w
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,13 @@ def is_outage(error: DBAPIError) -> bool:
 
 
 def _set_up_writer(connection: sqlite3.Connection, _record: Any) -> None:
-    _set_up(connection, ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"))
+    for attempt in range(200):
+        try:
+            return _set_up(connection, ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"))
+        except sqlite3.OperationalError:  # a new file is being written by another: this pragma alone does not wait
+            if attempt == 199:
+                raise
+            time.sleep(0.05)
 
 
 def _set_up_reader(connection: sqlite3.Connection, _record: Any) -> None:

@@ -4,17 +4,19 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from service.application.decision import Decision, Disposition, Effect, JsonObject
+from service.application.budget import Spender
+from service.application.decision import Decision, Disposition, Earlier, Effect, JsonObject, Source, Usage
 from service.application.errors import Unavailable
 from service.application.idempotency import Claim, Opened
 from service.application.identity import Caller
-from service.integration.database import audit, claims
+from service.application.review.contract import Verdict
+from service.integration.database import audit, claims, decisions
+from service.integration.database.budgets import Budgets
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.session import Database
 from service.integration.database.tables import DecisionRow, PayloadRow, ReviewItemRow, table_of
@@ -22,6 +24,22 @@ from service.integration.database.tables import DecisionRow, PayloadRow, ReviewI
 _INSERT_DECISION = insert(table_of(DecisionRow))
 _INSERT_PAYLOAD = insert(table_of(PayloadRow))
 _INSERT_REVIEW = insert(table_of(ReviewItemRow))
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_made, _reviewed = table_of(DecisionRow).c, table_of(ReviewItemRow).c
+_EARLIER = (
+    select(_made.outcome, _made.model_version, _made.taint, _made.source, _reviewed.verdict)
+    .outerjoin_from(table_of(DecisionRow), table_of(ReviewItemRow), _reviewed.decision_id == _made.id)
+    .where(
+        _made.input_digest == bindparam("digest"),
+        _made.release == bindparam("release"),
+        _made.tenant == bindparam("tenant"),
+        _made.at >= bindparam("since"),
+        _made.source != Source.RULES.value,
+    )
+    .order_by(_made.at.desc())
+    .limit(20)
+)
 
 
 class SqlRecords:
@@ -37,82 +55,95 @@ class SqlRecords:
         digest: Callable[[JsonObject], str],
         clock: Clock,
         lease_s: float = 60.0,
+        budgets: Budgets | None = None,
     ) -> None:
-        self._database, self._enqueue = database, enqueue
+        self._database, self._enqueue, self._budgets = database, enqueue, budgets
         self._digest, self._clock, self._lease = digest, clock, timedelta(seconds=lease_s)
         self._undoing: set[asyncio.Task[None]] = set()
+        self._in_doubt: set[int] = set()
 
-    async def open(self, caller: Caller, key: str | None, request: JsonObject) -> Opened:
-        if key is None:
-            return Opened(answer=None, claim=None)
-        claim, digest = Claim(caller.tenant, caller.subject, key, owner=uuid.uuid4().hex), self._digest(request)
-        claiming = asyncio.ensure_future(
-            self._database.write(lambda session: claims.take(session, claim, digest, self._clock(), self._lease))
-        )
-        try:
-            answer = await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            self._undo(claiming, claim)
-            raise
-        return Opened(answer, claim if answer is None else None)
+    async def open(self, caller: Caller, key: str | None, request: JsonObject, spender: Spender | None) -> Opened:
+        budgets = self._budgets if spender else None
+        if key is None and budgets is None:
+            return Opened()
+        claim = Claim(caller.tenant, caller.subject, key, owner=uuid.uuid4().hex) if key is not None else None
 
-    async def close(
-        self,
-        decision: Decision,
-        claim: Claim | None,
-        request: JsonObject,
-        answer: JsonObject,
-        effect: Effect | None,
-    ) -> None:
-        def commit(session: Session) -> None:
+        def transaction(session: Session) -> Opened:
             if claim is not None:
-                claims.answer(session, claim, answer)
-            _insert_decision(session, decision, request)
+                answer = claims.take(session, claim, self._digest(request), self._clock(), self._lease)
+                if answer is not None:
+                    return Opened(answer)
+            if budgets is None or spender is None:
+                return Opened(claim=claim)
+            hold = budgets.hold(session, spender, self._clock().date())
+            return Opened(claim=claim, hold=hold, granted=hold is not None)
+
+        opening = asyncio.ensure_future(self._database.write(transaction))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._undo(opening)
+            raise
+
+    async def earlier(self, tenant: str, release: str, digest: str, since: datetime | None) -> Earlier | None:
+        question = {"tenant": tenant, "release": release, "digest": digest, "since": since or _EVER}
+        rows = await self._database.read(lambda session: session.execute(_EARLIER, question).all())
+        if any(row.verdict not in (None, Verdict.APPROVE.value) for row in rows):
+            return None  # a person found it wrong, be it only once
+        row = next((row for row in rows if row.source != Source.CACHE.value), None)
+        return Earlier(row.outcome, row.model_version, tuple(row.taint)) if row else None
+
+    async def close(self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None) -> None:
+        def commit(session: Session) -> None:
+            if opened.claim is not None:
+                claims.answer(session, opened.claim, decision.answer())
+            store_decision(session, decision, request)
             if effect is not None:
                 queue_effect(session, effect, decision.tenant, self._clock(), self._enqueue)
             elif decision.disposition is not Disposition.AUTO:
-                _open_review(session, decision)
+                open_review(session, decision, decision.at)
+            self._settle(session, opened, decision.usage)
 
-        await self._database.write(commit)
+        try:
+            await self._database.write(commit)
+        except (asyncio.CancelledError, Unavailable):
+            self._in_doubt.add(id(opened))
+            raise
 
-    async def abandon(self, claim: Claim | None) -> None:
-        if claim is not None:
-            with suppress(Unavailable):  # best effort: the lease ends by itself
-                await self._database.write(lambda session: claims.give_back(session, claim))
+    async def abandon(self, opened: Opened, usage: Usage | None) -> None:
+        # A `close` that was not waited for may commit yet. To settle twice would free money that was spent.
+        known = usage if id(opened) not in self._in_doubt else None
+        self._in_doubt.discard(id(opened))
 
-    def _undo(self, claiming: "asyncio.Future[Any]", claim: Claim) -> None:
-        """The caller hung up while its claim was being made: give it back as soon as it is."""
+        def undo(session: Session) -> None:
+            if opened.claim is not None:
+                claims.give_back(session, opened.claim)
+            self._settle(session, opened, known)
+
+        if opened.claim is not None or opened.hold is not None:
+            with suppress(Unavailable):  # best effort: the lease ends by itself, and a hold with its day
+                await self._database.write(undo)
+
+    def _settle(self, session: Session, opened: Opened, usage: Usage | None) -> None:
+        if self._budgets is not None and opened.hold is not None:
+            self._budgets.settle(session, opened.hold, usage.cost_usd if usage else None)
+
+    def _undo(self, opening: "asyncio.Future[Opened]") -> None:
+        """The caller hung up while its request was being opened: give claim and hold back as soon as they are there."""
 
         async def undo() -> None:
-            await asyncio.wait([claiming])
-            if claiming.exception() is None:
-                await self.abandon(claim)
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                await self.abandon(opening.result(), Usage())
 
         undoing = asyncio.create_task(undo())
         self._undoing.add(undoing)  # the loop itself keeps no task alive
         undoing.add_done_callback(self._undoing.discard)
 
 
-def _insert_decision(session: Session, decision: Decision, request: JsonObject) -> None:
-    row = {
-        "id": decision.id,
-        "use_case": decision.use_case,
-        "tenant": decision.tenant,
-        "actor": decision.actor,
-        "outcome": decision.outcome,
-        "disposition": decision.disposition.value,
-        "source": decision.source.value,
-        "degraded": decision.degraded,
-        "reason": decision.reason.value if decision.reason else None,
-        "release": decision.release,
-        "prompt_version": decision.prompt_version,
-        "model_version": decision.model_version,
-        "input_tokens": decision.usage.input_tokens,
-        "output_tokens": decision.usage.output_tokens,
-        "cost_usd": decision.usage.cost_usd,
-        "trace_id": decision.trace_id,
-        "at": decision.at,
-    }
+def store_decision(session: Session, decision: Decision, request: JsonObject) -> None:
+    """Decision, payload and audit row."""
+    row = decisions.to_row(decision)
     payload = {
         "decision_id": decision.id,
         "tenant": decision.tenant,
@@ -122,14 +153,15 @@ def _insert_decision(session: Session, decision: Decision, request: JsonObject) 
     }
     session.execute(_INSERT_DECISION, row)
     session.execute(_INSERT_PAYLOAD, payload)
-    told = ("use_case", "disposition", "source", "degraded", "reason", "release", "model_version")
+    told = ("use_case", "disposition", "source", "degraded", "reason", "release", "model_version", "repaired", "taint")
     details = {name: row[name] for name in told}
     audit.append(
         session, audit.Entry(decision.at, decision.tenant, decision.actor, "decision.made", decision.id, details)
     )
 
 
-def _open_review(session: Session, decision: Decision) -> None:
+def open_review(session: Session, decision: Decision, opened_at: datetime) -> None:
+    """Put the decision into the reviewers' queue, as waiting since `opened_at`."""
     row = {
         "id": str(uuid.uuid4()),
         "decision_id": decision.id,
@@ -137,6 +169,6 @@ def _open_review(session: Session, decision: Decision) -> None:
         "use_case": decision.use_case,
         "disposition": decision.disposition.value,
         "state": "open",
-        "opened_at": decision.at,
+        "opened_at": opened_at,
     }
     session.execute(_INSERT_REVIEW, row)

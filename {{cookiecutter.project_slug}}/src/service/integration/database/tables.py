@@ -4,7 +4,7 @@ Only `payload.request`, `effect.body` and `review_item.corrected` hold what a cu
 own words in outcomes and answers; `audit`, `release` and `flag_revision` refuse UPDATE and DELETE by trigger.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar, cast
 
 from sqlalchemy import (
@@ -18,7 +18,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     TypeDecorator,
+    false,
+    text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMES = {
@@ -52,6 +55,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 # JSON rather than JSONB: text comes back with its key order, and a stored answer must be the answer that was given.
 Json = JSON(none_as_null=True)
+# For a list with a default: Postgres compares JSONB but no plain JSON, and Alembic compares defaults there.
+Names = JSON().with_variant(JSONB(), "postgresql")
 # SQLite counts only INTEGER primary keys by itself.
 Counter = BigInteger().with_variant(Integer, "sqlite")
 
@@ -67,7 +72,8 @@ class DecisionRow(Base):
     """One answered request. Never changed after it is written."""
 
     __tablename__ = "decision"
-    __table_args__ = (Index(None, "tenant", "at"),)
+    # Without its instant, planners answer for the second index with the first, and read a whole tenant.
+    __table_args__ = (Index(None, "tenant", "at"), Index(None, "input_digest", "release", "tenant", "at"))
 
     id: Mapped[str] = mapped_column(primary_key=True)
     use_case: Mapped[str]
@@ -86,6 +92,10 @@ class DecisionRow(Base):
     cost_usd: Mapped[float | None]
     trace_id: Mapped[str]
     at: Mapped[datetime]
+    repaired: Mapped[bool] = mapped_column(server_default=false())
+    taint: Mapped[list[str]] = mapped_column(Names, server_default="[]")
+    input_digest: Mapped[str] = mapped_column(server_default=text("''"))
+    supersedes: Mapped[str | None] = mapped_column(unique=True, index=True)
 
 
 class PayloadRow(Base):
@@ -161,6 +171,17 @@ class EffectRow(Base):
     traceparent: Mapped[str | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class BudgetRow(Base):
+    """What one day (UTC) has cost one tenant or one release, holds included, in millionths of a US dollar."""
+
+    __tablename__ = "budget"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    micro_usd: Mapped[int] = mapped_column(BigInteger)
 
 
 class AuditRow(Base):

@@ -120,7 +120,8 @@ def traced(name: str, call: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[
                 return await call(*args, **kwargs)
             except BaseException as error:
                 span.set_attribute("error.type", type(error).__name__)
-                span.set_status(trace.StatusCode.ERROR)
+                if isinstance(error, Exception):  # a caller that hung up is no error of ours
+                    span.set_status(trace.StatusCode.ERROR)
                 raise
 
     return within_span
