@@ -39,8 +39,8 @@ TITLES = {
 
 
 MAX_BODY_BYTES = 65_536
-# What the framework says of these is nothing, or quotes the request.
-DETAILS = {400: "the body is not JSON in UTF-8", 413: f"the body may have at most {MAX_BODY_BYTES} bytes"}
+# What the framework says of this is nothing, or quotes the request.
+DETAILS = {400: "the body is not JSON in UTF-8"}
 
 
 class Problem(BaseModel):
@@ -85,8 +85,9 @@ def known_form(identifier: str) -> str:
 class TooLargeAsProblem:
     """Around the whole application: the body limit answers a plain text before any exception handler sees it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limit: int | None) -> None:
         self._app = app
+        self._detail = f"the body may have at most {limit} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         replaced = False
@@ -95,7 +96,7 @@ class TooLargeAsProblem:
             nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 413:
                 replaced = True
-                await problem(413, DETAILS[413])(scope, receive, send)
+                await problem(413, self._detail)(scope, receive, send)
             elif not replaced:
                 await send(message)
 

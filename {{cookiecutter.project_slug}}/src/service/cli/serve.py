@@ -1,7 +1,13 @@
-"""`svc serve`: the API process."""
+"""`svc serve`: the API process. How any HTTP process of the service listens."""
 
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from service.settings import ProcessSettings
 
 
 def serve() -> None:
@@ -9,11 +15,15 @@ def serve() -> None:
     from service.settings import Settings
 
     config = Settings()  # refused, if it must be, before the slow imports
-    import uvicorn
-
     from service.bootstrap import api
 
-    process, app = config.process, api(config)
+    listen(api(config), config.process)
+
+
+def listen(app: "FastAPI", process: "ProcessSettings") -> None:
+    """Serve until told to stop. Exits with 3 when the port cannot be had."""
+    import uvicorn
+
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -22,6 +32,7 @@ def serve() -> None:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=25,
+            timeout_keep_alive=75,  # longer than clients and balancers keep one, so none closes under a request
             server_header=False,
             proxy_headers=False,
         )
