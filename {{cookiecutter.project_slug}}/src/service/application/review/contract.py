@@ -8,11 +8,12 @@ from service.application.decision import JsonObject
 
 
 class ReviewState(StrEnum):
-    """An item waits, is held by one reviewer, or is decided."""
+    """An item waits, is held by one reviewer, is decided, or a model has answered after all and took it away."""
 
     OPEN = "open"
     CLAIMED = "claimed"
     CLOSED = "closed"
+    SUPERSEDED = "superseded"
 
 
 class Verdict(StrEnum):

@@ -34,8 +34,8 @@ class Judgement:
 class ReviewDesk(Protocol):
     """The durable queue of review items of one tenant at a time. All methods raise `NotFound` across tenants.
 
-    `claim` raises `Conflict` when someone else holds an unexpired claim or the item is closed. `settle` locks
-    the item, calls `judge` with it, and commits the judgement, its audit row and its effect together.
+    `claim` raises `Conflict` when someone else holds an unexpired claim or the item is closed or superseded. `settle`
+    locks the item, calls `judge` with it, and commits the judgement, its audit row and its effect together.
     """
 
     async def list(self, tenant: str, state: ReviewState | None, limit: int) -> list[ReviewItem]: ...
@@ -85,9 +85,11 @@ class ReviewWork:
 
 
 def refuse_unless_free(item: ReviewItem, caller: Caller) -> None:
-    """Raise `Conflict` when the item is closed or somebody else's."""
+    """Raise `Conflict` when the item is closed, superseded or somebody else's."""
     if item.state is ReviewState.CLOSED:
         raise Conflict("this review is closed")
+    if item.state is ReviewState.SUPERSEDED:
+        raise Conflict("a model has answered this message since: the decision that counts is the newer one")
     if item.claimed_by not in (None, caller.subject):
         raise Conflict("another reviewer has taken this review")
 

@@ -33,7 +33,7 @@ class SqlReviewDesk:
         escalated_first = case((ReviewItemRow.disposition == "escalate", 0), else_=1)
         query = _items(tenant).order_by(escalated_first, ReviewItemRow.opened_at, ReviewItemRow.id).limit(limit)
         if state is not None:
-            query = query.where(_in_state(state, now))
+            query = query.where(in_state(state, now))
         rows = await self._database.read(lambda session: session.execute(query).all())
         return [_item(row, now) for row in rows]
 
@@ -104,13 +104,14 @@ def _locked(session: Session, tenant: str, review_id: str) -> Found:
     return row
 
 
-def _in_state(state: ReviewState, now: datetime) -> ColumnElement[bool]:
+def in_state(state: ReviewState, now: datetime) -> ColumnElement[bool]:
+    """Whether an item is in this state at that instant: one whose claim has ended counts as open."""
     claim_is_over = and_(ReviewItemRow.state == "claimed", ReviewItemRow.claimed_until <= now)
     if state is ReviewState.OPEN:
         return or_(ReviewItemRow.state == "open", claim_is_over)
     if state is ReviewState.CLAIMED:
         return and_(ReviewItemRow.state == "claimed", ReviewItemRow.claimed_until > now)
-    return ReviewItemRow.state == "closed"
+    return ReviewItemRow.state == state.value
 
 
 def _item(found: Found, now: datetime) -> ReviewItem:
