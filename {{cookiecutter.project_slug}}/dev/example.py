@@ -28,4 +28,4 @@ def contract() -> tuple[dict[str, Any], Callable[[str], Any]]:
     from service.application.triage.contract import TriageOutcome
     from service.inference.triage import SCHEMA
 
-    return SCHEMA.schema, TriageOutcome.model_validate_json
+    return SCHEMA, TriageOutcome.model_validate_json

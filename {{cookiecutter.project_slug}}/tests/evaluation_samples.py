@@ -48,6 +48,7 @@ def answer(disposition="auto", **outcome):
         "release": "triage-0",
         "prompt_version": "1",
         "model_version": "m",
+        "repaired": False,
         "usage": {"input_tokens": 1, "output_tokens": 1, "cost_usd": None},
         "trace_id": "t",
     }

@@ -88,7 +88,8 @@ def test_a_planted_violation_is_caught(tmp_path, contract):
 
 def test_inference_loads_no_database_framework_vault_or_flags():
     heavy = ("sqlalchemy", "fastapi", "hvac", "openfeature", "dbos")
-    code = f"import sys, service.inference.triage; print([name for name in {heavy!r} if name in sys.modules])"
+    modules = "service.inference.triage, service.inference.remote"
+    code = f"import sys, {modules}; print([name for name in {heavy!r} if name in sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True
     )

@@ -13,34 +13,33 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 
-import httpx2
 from fastapi import FastAPI
-from opentelemetry.util.genai.handler import TelemetryHandler
 from sqlalchemy import text
 
 from service.api.app import Service, create_app
+from service.api.inference import create_inference_app
 from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
 from service.application.errors import Unavailable
 from service.application.history import ShowDecision
 from service.application.review.use_case import Reviewable, ReviewWork
-from service.application.triage import contract
+from service.application.triage import contract, rules
+from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
-from service.application.triage.use_case import TriageTicket, effect_of
-from service.inference.gateway import Limits
-from service.inference.models import ChatModel
-from service.inference.triage import ModelTriager
+from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
+from service.bootstrap_inference import engine, http_client, local_engine
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.archive import SqlDecisionArchive
+from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.records import SqlRecords
 from service.integration.database.releases import SqlReleases
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
+from service.integration.database.waiting import SqlWaiting
 from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
@@ -52,6 +51,7 @@ from service.integration.telemetry.setup import (
     instrument_sql,
     traced,
 )
+from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
 from service.settings import Secrets, Settings, require
@@ -63,14 +63,6 @@ def secrets(config: Settings) -> Secrets:
     require(VAULT_ADDR=vault.addr, VAULT_ROLE_ID=vault.role_id, VAULT_SECRET_ID_FILE=vault.secret_id_file)
     login = AppRole(vault.addr, vault.role_id, Path(vault.secret_id_file))
     return read_secrets(Secrets, login, f"{slug()}/app")
-
-
-def http_client(config: Settings) -> httpx2.AsyncClient:
-    """One client for models and ticketing. Its time-outs are per read; gateway and adapter hold the totals."""
-    longest = max(config.model.attempt_s, config.ticketing.timeout_s)
-    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=50)
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # one tenant's answer must not mark another's call
-    return httpx2.AsyncClient(timeout=httpx2.Timeout(longest, connect=2.0), limits=limits, cookies=no_cookies)
 
 
 def telemetry(config: Settings, process: str) -> Callable[[], None]:
@@ -103,16 +95,21 @@ def open_store(config: Settings) -> Store:
     return Store(database, releases, flags, switches)
 
 
-def use_cases(store: Store, config: Settings, known: Secrets, http: httpx2.AsyncClient) -> Service:
+def use_cases(
+    store: Store, config: Settings, known: Secrets, thinks: Triager, by_rules: ByRules = rules.triage
+) -> Service:
     """Everything the API can do."""
     enqueue = make_enqueue(store.database)
     # A claim outlives the longest a model may take, so that no retry asks it again meanwhile.
     lease_s = config.model.deadline_s + 40
-    records = SqlRecords(store.database, enqueue, digest=_keyed_digest(known), clock=_now, lease_s=lease_s)
+    digest = _keyed_digest(known)
+    records = SqlRecords(store.database, enqueue, digest, clock=_now, lease_s=lease_s, budgets=_budgets(config))
     triage = TriageTicket(
-        triager=triager(config, known, http),
+        triager=thinks,
         rollout=store.switches,
         records=records,
+        digest=digest,
+        by_rules=by_rules,
         now=_now,
         new_id=_new_id,
         trace_id=current_trace_id,
@@ -122,48 +119,51 @@ def use_cases(store: Store, config: Settings, known: Secrets, http: httpx2.Async
     return Service(
         triage=traced("triage ticket", triage.__call__),
         reviews=ReviewWork(desk, reviewables),
+        redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
         show_decision=ShowDecision(SqlDecisionArchive(store.database)),
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
     )
 
 
-def triager(config: Settings, known: Secrets, http: httpx2.AsyncClient) -> ModelTriager:
-    """The model and, if one is set, its backup."""
-    model = config.model
-    require(MODEL_URL=model.url, MODEL_NAME=model.name)
-    spans = TelemetryHandler(instrumentation_scope_name="service.inference")
-    primary = ChatModel(http, model.url, model.name, known.model_api_key.get_secret_value, spans)
-    backup = None
-    if model.backup_url:
-        require(BACKUP_MODEL_NAME=model.backup_name)
-        key = known.backup_model_api_key.get_secret_value
-        backup = ChatModel(http, model.backup_url, model.backup_name, key, spans)
-    # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
-    limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
-    return ModelTriager(primary, backup, limits)
-
-
 def api(config: Settings) -> FastAPI:
     """The API process. Fails here, before it listens, without its settings or secrets; the database may come later."""
+    require(DATABASE_URL=config.database_url)
+    config.refuse_unbounded_spending()
     known = secrets(config)
     close_telemetry = telemetry(config, "api")
     store = open_store(config)
-    http = http_client(config)
-    service = use_cases(store, config, known, http)
+    wired = engine(config, known)
+    service = use_cases(store, config, known, wired.engine)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await http.aclose()
+        await wired.http.aclose()
         await store.close()
         close_telemetry()
 
     return create_app(service, title=slug(), lifespan=lifespan)
 
 
+def inference_api(config: Settings) -> FastAPI:
+    """The inference process: the engine without a database. Fails here without its settings or secrets."""
+    known = secrets(config)
+    close_telemetry = telemetry(config, "inference")
+    wired = local_engine(config, known)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await wired.http.aclose()
+        close_telemetry()
+
+    return create_inference_app(wired.engine.triage, known.inference_token.get_secret_value, slug(), lifespan)
+
+
 async def worker(config: Settings) -> None:
     """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
+    require(DATABASE_URL=config.database_url)
     known = secrets(config)
     close_telemetry = telemetry(config, "worker")
     require(TICKETING_URL=config.ticketing.url)
@@ -171,7 +171,7 @@ async def worker(config: Settings) -> None:
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with http_client(config) as http:
+    async with http_client(config.ticketing.timeout_s) as http:
         ticketing = HttpTicketing(
             http, config.ticketing.url, known.ticketing_token.get_secret_value, config.ticketing.timeout_s
         )
@@ -198,6 +198,11 @@ def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[Del
     ledger = SqlLedger(store.database, clock=_now, lease_s=lease_s)
     backlog = SqlBacklog(store.database, make_enqueue(store.database), clock=_now)
     return DeliverEffect(store.switches, ledger, ticketing), ReconcileEffects(store.switches, backlog)
+
+
+def _budgets(config: Settings) -> Budgets | None:
+    limits = Limits(config.budget.tenant_usd, config.budget.release_usd, config.budget.request_usd)
+    return Budgets(limits, SpendingWatch(_now)) if (limits.tenant_usd, limits.release_usd) != (None, None) else None
 
 
 def _triage_outcome(outcome: JsonObject) -> JsonObject:

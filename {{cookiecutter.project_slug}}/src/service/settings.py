@@ -4,15 +4,19 @@ Settings come from the environment, never from files; secrets come from Vault, n
 """
 
 import os
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 _SECRET_PARAMETERS = {"password", "sslpassword", "api_key", "apikey", "key", "token", "secret"}
+
+
+Output = Literal["auto", "schema", "text"]
 
 
 class Profile(StrEnum):
@@ -68,14 +72,48 @@ class VaultSettings(Group):
 
 
 class ModelSettings(Group):
-    """AI owner: which models are asked, and for how long (seconds) a caller may have to wait for them."""
+    """AI owner: which models are asked, and for how long (seconds) a caller may have to wait for them.
+
+    `MODEL_OUTPUT`: how the answer's schema is given (inference/models.py). `MODEL_PRICE`: USD per million tokens,
+    INPUT/OUTPUT, for models that the price table does not know.
+    """
 
     url: str = Field("", validation_alias="MODEL_URL")
     name: str = Field("", validation_alias="MODEL_NAME")
+    output: Output = Field("auto", validation_alias="MODEL_OUTPUT")
+    price: str = Field("", validation_alias="MODEL_PRICE")
     backup_url: str = Field("", validation_alias="BACKUP_MODEL_URL")
     backup_name: str = Field("", validation_alias="BACKUP_MODEL_NAME")
+    backup_output: Output = Field("auto", validation_alias="BACKUP_MODEL_OUTPUT")
+    backup_price: str = Field("", validation_alias="BACKUP_MODEL_PRICE")
     deadline_s: float = Field(20.0, gt=0, le=120, validation_alias="MODEL_DEADLINE_S")
     attempt_s: float = Field(8.0, gt=0, le=120, validation_alias="MODEL_ATTEMPT_S")
+    inference_url: str = Field("", validation_alias="INFERENCE_URL")
+
+
+class DataSettings(Group):
+    """Data protection: where customers' words may go, and what becomes of names in them.
+
+    `MODEL_HOSTS`: "HOST REGION AGREEMENT, ..."; in development this machine is allowed as well.
+    `PII_SPACY_MODEL`: the spaCy model that finds names (extra `names`). Without it production wants
+    `PII_NAMES_EXCEPTION`: "WHO, UNTIL (YYYY-MM-DD), WHY".
+    """
+
+    model_hosts: str = Field("", validation_alias="MODEL_HOSTS")
+    spacy_model: str = Field("", validation_alias="PII_SPACY_MODEL")
+    language: str = Field("en", validation_alias="PII_LANGUAGE")
+    names_exception: str = Field("", validation_alias="PII_NAMES_EXCEPTION")
+
+
+class BudgetSettings(Group):
+    """Product owner: what a day (UTC) may cost at most in USD, per tenant and per release, and one request of it.
+
+    Without a limit nothing is counted; production needs both. `BUDGET_REQUEST_USD` is held while a request runs.
+    """
+
+    tenant_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_TENANT_USD")
+    release_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_RELEASE_USD")
+    request_usd: float = Field(0.05, gt=0, le=1e4, validation_alias="BUDGET_REQUEST_USD")
 
 
 class TicketingSettings(Group):
@@ -120,12 +158,17 @@ class Settings:
             self.database = DatabaseSettings(**overrides.get("database", {}))
             self.vault = VaultSettings(**overrides.get("vault", {}))
             self.model = ModelSettings(**overrides.get("model", {}))
+            self.data = DataSettings(**overrides.get("data", {}))
+            self.budget = BudgetSettings(**overrides.get("budget", {}))
             self.ticketing = TicketingSettings(**overrides.get("ticketing", {}))
             self.rollout = RolloutSettings(**overrides.get("rollout", {}))
             self.telemetry = TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        for url in self.inference_urls:
+            if not _is_http(url):
+                raise SettingsError("INFERENCE_URL must be a comma list of http(s)://HOST:PORT")
         if self.profile is Profile.PRODUCTION:
             self._refuse_development_parts()
 
@@ -140,35 +183,73 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """The given URL, or SQLite under `var_dir`."""
+        """The given URL, or SQLite under `var_dir`. Raises `SettingsError` in production for anything but Postgres."""
+        if self.profile is Profile.PRODUCTION and not self.database.url.startswith("postgresql"):
+            raise SettingsError("production needs Postgres: set DATABASE_URL to postgresql://host/name")
         return self.database.url or f"sqlite:///{self.var_dir / 'service.db'}"
 
     @property
     def internal_tenants(self) -> frozenset[str]:
         return frozenset(filter(None, (t.strip() for t in self.rollout.internal_tenants.split(","))))
 
-    def _urls(self) -> dict[str, str]:
-        return {
-            "DATABASE_URL": self.database_url,
-            "VAULT_ADDR": self.vault.addr,
-            "MODEL_URL": self.model.url,
-            "BACKUP_MODEL_URL": self.model.backup_url,
-            "TICKETING_URL": self.ticketing.url,
-            "OTEL_EXPORTER_OTLP_ENDPOINT": self.telemetry.otlp_endpoint,
-        }
+    @property
+    def inference_urls(self) -> tuple[str, ...]:
+        return tuple(filter(None, (url.strip() for url in self.model.inference_url.split(","))))
+
+    def _urls(self) -> list[tuple[str, str]]:
+        return [
+            ("DATABASE_URL", self.database.url),
+            ("VAULT_ADDR", self.vault.addr),
+            ("MODEL_URL", self.model.url),
+            ("BACKUP_MODEL_URL", self.model.backup_url),
+            *(("INFERENCE_URL", url) for url in self.inference_urls),
+            ("TICKETING_URL", self.ticketing.url),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.telemetry.otlp_endpoint),
+        ]
 
     def _refuse_development_parts(self) -> None:
         for name in [*(field.upper() for field in Secrets.model_fields), "PGPASSWORD"]:
             if os.environ.get(name):
                 raise SettingsError(f"production takes no secret from the environment: unset {name}")
-        if not self.database_url.startswith("postgresql"):
-            raise SettingsError("production needs Postgres: set DATABASE_URL to postgresql://host/name")
-        for name, value in self._urls().items():
+        for name, value in self._urls():
             url = urlsplit(value)
             if url.password or _SECRET_PARAMETERS & {key.casefold() for key, _ in parse_qsl(url.query)}:
                 raise SettingsError(f"production refuses a password in {name}: it must not be in the environment")
         if "stand-in" in (self.model.name + self.model.backup_name).casefold():
             raise SettingsError("production refuses the model stand-in: set MODEL_URL and MODEL_NAME to a real one")
+
+    def refuse_unbounded_spending(self) -> None:
+        """For the process that answers requests. Raises `SettingsError` in production without daily budgets."""
+        if self.profile is Profile.PRODUCTION and None in (self.budget.tenant_usd, self.budget.release_usd):
+            raise SettingsError("production needs BUDGET_TENANT_USD and BUDGET_RELEASE_USD, what a day may cost")
+
+    def refuse_unseen_names(self) -> None:
+        """For the process that asks models. Names pass the detectors that are always on.
+
+        Raises `SettingsError` in production unless somebody has said that this is all right, why, and until when.
+        """
+        if self.profile is not Profile.PRODUCTION or self.data.spacy_model:
+            return
+        who, until, why = ([part.strip() for part in self.data.names_exception.split(",", 2)] + ["", "", ""])[:3]
+        try:
+            over = date.fromisoformat(until) < datetime.now(UTC).date()
+        except ValueError:
+            over = None
+        if not who or not why or over is None:
+            raise SettingsError(
+                "production sends names to the model unless PII_SPACY_MODEL is set; "
+                "or set PII_NAMES_EXCEPTION to: WHO, UNTIL (YYYY-MM-DD), WHY"
+            )
+        if over:
+            raise SettingsError(f"PII_NAMES_EXCEPTION ended on {until}: renew it or set PII_SPACY_MODEL")
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def require(**settings: object) -> None:

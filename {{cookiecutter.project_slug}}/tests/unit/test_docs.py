@@ -32,9 +32,9 @@ def test_every_path_named_exists(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_and_command_named_exists(document):
-    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text(document), re.MULTILINE)) <= targets
-    assert set(re.findall(r"`?(?:uv run )?svc ([a-z]+)", text(document))) <= set(COMMANDS)
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text(document), re.MULTILINE)) <= targets
+    assert set(re.findall(r"`?(?:uv run )?svc ([a-z-]+)", text(document))) <= set(COMMANDS)
 
 
 def test_the_request_is_walked_through_files_in_order():

@@ -10,6 +10,9 @@ GOOD = {
     "VAULT_ADDR": "https://vault.internal:8200",
     "MODEL_URL": "https://models.internal/v1",
     "MODEL_NAME": "real-model",
+    "BUDGET_TENANT_USD": "50",
+    "BUDGET_RELEASE_USD": "500",
+    "PII_NAMES_EXCEPTION": "Jo Doe, 2999-12-31, the form has no field for a name",
 }
 
 
@@ -25,13 +28,22 @@ def environment(monkeypatch):
     return put
 
 
+def started() -> Settings:
+    """What the API process reads and refuses before it does anything."""
+    settings = Settings()
+    assert settings.database_url
+    settings.refuse_unbounded_spending()
+    settings.refuse_unseen_names()
+    return settings
+
+
 def test_development_needs_nothing(environment):
-    assert Settings().database_url.startswith("sqlite:////")
+    assert started().database_url.startswith("sqlite:////")
 
 
 def test_a_production_environment_is_accepted(environment):
     environment(**GOOD)
-    assert Settings().profile == "production"
+    assert started().profile == "production"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +62,18 @@ def test_a_production_environment_is_accepted(environment):
         ({"MODEL_API_KEY": "sk-1"}, "unset MODEL_API_KEY"),
         ({"TICKETING_TOKEN": "t"}, "unset TICKETING_TOKEN"),
         ({"PGPASSWORD": "p"}, "unset PGPASSWORD"),
+        ({"BUDGET_TENANT_USD": ""}, "BUDGET_TENANT_USD"),
+        ({"BUDGET_RELEASE_USD": ""}, "BUDGET_RELEASE_USD"),
+        ({"BUDGET_TENANT_USD": "-1"}, "BUDGET_TENANT_USD"),
+        ({"BUDGET_TENANT_USD": "nan"}, "BUDGET_TENANT_USD"),
+        ({"PII_NAMES_EXCEPTION": ""}, "PII_SPACY_MODEL"),
+        ({"PII_NAMES_EXCEPTION": "Jo Doe, 2026-01-01, why"}, "ended on 2026-01-01"),
+        ({"PII_NAMES_EXCEPTION": "Jo Doe, soon, why"}, "YYYY-MM-DD"),
+        ({"PII_NAMES_EXCEPTION": "Jo Doe, 2999-12-31"}, "YYYY-MM-DD"),
+        ({"INFERENCE_URL": "https://a, https://u:secret@b"}, "password in INFERENCE_URL"),
+        ({"INFERENCE_URL": "inference.internal:8000"}, "INFERENCE_URL"),
+        ({"INFERENCE_URL": "http://a, http://b:99999"}, "INFERENCE_URL"),
+        ({"MODEL_OUTPUT": "maybe"}, "MODEL_OUTPUT"),
         ({"PORT": "many"}, "PORT"),
         ({"PROFILE": "staging"}, "PROFILE"),
     ],
@@ -57,10 +81,20 @@ def test_a_production_environment_is_accepted(environment):
 def test_production_refuses_in_one_line_that_quotes_no_secret(environment, change, complaint):
     environment(**{**GOOD, **change})
     with pytest.raises(SettingsError, match=complaint) as caught:
-        Settings()
+        started()
     assert "\n" not in str(caught.value)
     assert "secret@" not in str(caught.value)
     assert "sk-1" not in str(caught.value)
+
+
+def test_an_inference_process_needs_no_database_and_no_budget(environment):
+    environment(**{**GOOD, "DATABASE_URL": "", "BUDGET_TENANT_USD": "", "BUDGET_RELEASE_USD": ""})
+    Settings().refuse_unseen_names()
+
+
+def test_a_model_for_names_makes_the_exception_unnecessary(environment):
+    environment(**{**GOOD, "PII_NAMES_EXCEPTION": "", "PII_SPACY_MODEL": "en_core_web_sm"})
+    assert started().data.spacy_model == "en_core_web_sm"
 
 
 def test_a_dotenv_file_is_not_read(environment, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ GOOD = {
     "MODEL_URL": "https://models.internal/v1",
     "MODEL_NAME": "real-model",
     "VAULT_ROLE_ID": "role",
+    "BUDGET_TENANT_USD": "50",
+    "BUDGET_RELEASE_USD": "500",
 }
 
 
@@ -46,6 +48,7 @@ def test_an_unreachable_vault_stops_the_start(tmp_path, command):
         ({"MODEL_API_KEY": "sk-planted"}, "unset MODEL_API_KEY"),
         ({"DATABASE_URL": "postgresql://u:hunter2@db/x"}, "password"),
         ({"DATABASE_URL": ""}, "Postgres"),
+        ({"BUDGET_TENANT_USD": ""}, "BUDGET_TENANT_USD"),
         ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
         ({"PORT": "eighty"}, "PORT"),
     ],

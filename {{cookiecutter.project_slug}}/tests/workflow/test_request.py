@@ -71,7 +71,7 @@ def test_a_failing_primary_is_answered_by_the_backup_and_says_so(stack, mode, re
 def test_with_both_models_down_the_rules_answer_and_a_person_looks(stack):
     stack.fault("model", "503")
     stack.fault("backup", "drop")
-    answer = stack.ask(CLEAR)
+    answer = stack.ask(CLEAR | {"subject": "Asked for the first time"})
     assert (answer["source"], answer["degraded"], answer["reason"]) == ("rules", True, "model_error")
     assert answer["disposition"] == "review"
     assert answer["outcome"].items() >= CLEAR_BY_RULES.items()

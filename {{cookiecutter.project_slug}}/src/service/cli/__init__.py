@@ -7,11 +7,13 @@ import sys
 COMMANDS = {
     "run": ("service.cli.run:run", "Start everything on embedded parts, for development."),
     "serve": ("service.cli.serve:serve", "Run the API process."),
+    "serve-inference": ("service.cli.serve_inference:serve_inference", "Run the engine in a process of its own."),
     "worker": ("service.cli.worker:worker", "Run the worker process."),
     "migrate": ("service.cli.migrate:migrate", "Bring database, flags and releases up to date."),
     "keys": ("service.cli.keys:app", "Create, list and revoke API keys."),
     "flags": ("service.cli.flags:app", "Show and set feature flags."),
     "release": ("service.cli.release:app", "List and show releases."),
+    "decisions": ("service.cli.decisions:app", "After an outage: ask the model again about what waits for review."),
     "eval": ("service.cli.eval:eval_command", "Run the evaluation suite; exit 1 when a floor breaks."),
     "bench": ("service.cli.bench:bench", "Measure cost per request beside a bare route."),
 }
@@ -38,7 +40,7 @@ def main() -> None:
 
 
 def _help() -> str:
-    lines = [f"  {name:<10}{line}" for name, (_, line) in COMMANDS.items()]
+    lines = [f"  {name:<17}{line}" for name, (_, line) in COMMANDS.items()]
     return "\n".join(["Usage: svc COMMAND [OPTIONS]", "", *lines, "", "`svc COMMAND --help` tells more."])
 
 

@@ -12,6 +12,7 @@ from service.application.decision import JsonObject
 from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket
+from service.bootstrap_inference import local_engine
 from service.cli.migrate import prepare, releases_from
 from service.integration.database.migrate import project_root
 from service.settings import Secrets, Settings
@@ -37,7 +38,8 @@ async def evaluation_service(
     config = Settings(
         process={"profile": "development", "var_dir": workdir},
         database={"url": f"sqlite:///{workdir / 'evaluation.db'}"},
-        model={"url": model_url, "name": model_name, "backup_url": "", "backup_name": ""},
+        model={"url": model_url, "name": model_name, "backup_url": "", "backup_name": "", "inference_url": ""},
+        budget={"tenant_usd": None, "release_usd": None},
     )
     root = project_root()
     prepare(config, root)
@@ -48,8 +50,9 @@ async def evaluation_service(
     release = releases_from(root / "prompts")[-1]
     store = bootstrap.open_store(config)
     try:
-        async with bootstrap.http_client(config) as http:
-            triage = bootstrap.use_cases(store, config, secrets, http).triage
+        wired = local_engine(config, secrets)
+        async with wired.http:
+            triage = bootstrap.use_cases(store, config, secrets, wired.engine).triage
             yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
     finally:
         await store.close()

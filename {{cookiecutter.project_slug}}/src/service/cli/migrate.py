@@ -10,6 +10,7 @@ from service.application.release import Release
 from service.application.triage import contract, rules
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.inference import prompts
+from service.inference.triage import GUARDS_VERSION
 from service.integration.database.migrate import migrate as migrate_database
 from service.integration.database.migrate import project_root
 from service.integration.database.releases import publish
@@ -67,6 +68,7 @@ def releases_from(prompts_dir: Path) -> list[Release]:
                 prompt=prompt.body,
                 contract_version=contract.VERSION,
                 rules_version=rules.VERSION,
+                guards_version=GUARDS_VERSION,
             )
         )
     return found

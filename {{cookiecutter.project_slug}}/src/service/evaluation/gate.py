@@ -16,7 +16,14 @@ from service.evaluation.scorers import Score
 
 Z95 = 1.959963984540054  # standard normal quantile at 0.975
 # Why no model answered, other than by what it wrote.
-OUTAGES = {Reason.UNREACHABLE, Reason.REJECTED, Reason.RATE_LIMITED, Reason.MODEL_ERROR, Reason.DEADLINE}
+OUTAGES = {
+    Reason.UNREACHABLE,
+    Reason.REJECTED,
+    Reason.RATE_LIMITED,
+    Reason.MODEL_ERROR,
+    Reason.DEADLINE,
+    Reason.BREAKER_OPEN,
+}
 
 
 class HarnessFailed(Exception):

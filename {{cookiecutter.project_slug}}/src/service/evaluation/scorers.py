@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from pydantic import ValidationError
 
-from service.application.decision import Disposition, JsonObject, Reason, Source
-from service.application.triage.contract import TriageOutcome
+from service.application.decision import Disposition, JsonObject
+from service.application.triage.contract import TriageAnswer
 from service.evaluation.cases import CaseClass, Dimension, EvalCase
 
 
@@ -24,32 +24,6 @@ class Score:
 
 
 Scorer = Callable[[EvalCase, JsonObject], Score]
-
-
-class _AnsweredUsage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    input_tokens: int
-    output_tokens: int
-    cost_usd: FiniteFloat | None
-
-
-class _Answer(BaseModel):
-    """The answer as callers know it, field for field. Written out here so that a change to it shows."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    decision_id: str
-    outcome: TriageOutcome
-    disposition: Disposition
-    source: Source
-    degraded: bool
-    reason: Reason | None
-    release: str
-    prompt_version: str
-    model_version: str
-    usage: _AnsweredUsage
-    trace_id: str
 
 
 def category(case: EvalCase, answer: JsonObject) -> Score:
@@ -75,7 +49,7 @@ def escalation(case: EvalCase, answer: JsonObject) -> Score:
 def contract(case: EvalCase, answer: JsonObject) -> Score:
     """The answer is the documented JSON: every field, no other, types as given."""
     try:
-        _Answer.model_validate_json(json.dumps(answer), strict=True)
+        TriageAnswer.model_validate_json(json.dumps(answer), strict=True)
     except (TypeError, ValueError) as error:
         return Score(False, f"not the answer's contract: {_short(error)}")
     return Score(True, "as documented")

@@ -1,0 +1,111 @@
+"""The composition root of the engine that asks models: part of the API process, or a process of its own.
+
+settings -> where data may go -> personal data -> models -> engine -> process
+"""
+
+import logging
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Generic, TypeVar
+
+import httpx2
+from opentelemetry.util.genai.handler import TelemetryHandler
+
+from service.application.triage.use_case import Triager
+from service.inference import destinations
+from service.inference.gateway import Limits
+from service.inference.models import ChatModel
+from service.inference.pii import PiiDetector, Pseudonymiser, StructuredDetector
+from service.inference.prices import BadPrice, price_of
+from service.inference.remote import RemoteTriager
+from service.inference.triage import ModelTriager
+from service.settings import Profile, Secrets, Settings, SettingsError, require
+
+T = TypeVar("T", bound=Triager)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wired(Generic[T]):
+    """What thinks, and the HTTP client it thinks through, which whoever wired it closes."""
+
+    engine: T
+    http: httpx2.AsyncClient
+
+
+def engine(config: Settings, known: Secrets) -> Wired[ModelTriager] | Wired[RemoteTriager]:
+    """The engine: in other processes if INFERENCE_URL is set, else in this one."""
+    if not config.inference_urls:
+        return local_engine(config, known)
+    http = http_client(config.model.deadline_s)
+    token = known.inference_token.get_secret_value
+    return Wired(RemoteTriager(http, config.inference_urls, token, config.model.deadline_s), http)
+
+
+def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
+    """The models behind the gateway. Raises `SettingsError` unless data may go to them."""
+    model = config.model
+    require(MODEL_URL=model.url, MODEL_NAME=model.name)
+    config.refuse_unseen_names()
+    detectors: list[PiiDetector] = [StructuredDetector()]
+    if config.data.spacy_model:
+        detectors.append(_names(config))
+    http = http_client(model.attempt_s, _allowed_hosts(config))
+    spans = TelemetryHandler(instrumentation_scope_name="service.inference")
+    try:
+        price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
+    except BadPrice as error:
+        raise SettingsError(f"MODEL_PRICE or BACKUP_MODEL_PRICE: {error}") from None
+    key, backup_key = known.model_api_key.get_secret_value, known.backup_model_api_key.get_secret_value
+    primary = ChatModel(http, model.url, model.name, key, spans, price, model.output)
+    backup = None
+    if model.backup_url:
+        require(BACKUP_MODEL_NAME=model.backup_name)
+        backup = ChatModel(
+            http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
+        )
+    # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
+    limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
+    hides_slowly = bool(config.data.spacy_model)
+    return Wired(ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly), http)
+
+
+def http_client(longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:
+    """A client that keeps no cookies and, given `hosts`, talks to no other. Its time-outs are per read, not totals."""
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(longest_s, connect=2.0),
+        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=50),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one tenant's answer must not mark another's call
+        event_hooks={"request": [] if hosts is None else [destinations.only(hosts)]},
+    )
+
+
+def _names(config: Settings) -> PiiDetector:
+    from service.inference.names import NamesUnavailable, PresidioNames  # an extra: seconds, hundreds of megabytes
+
+    try:
+        return PresidioNames(config.data.spacy_model, config.data.language)
+    except NamesUnavailable as error:
+        raise SettingsError(str(error)) from None
+
+
+def _allowed_hosts(config: Settings) -> frozenset[str]:
+    """The hosts of the models, all of which must be named in MODEL_HOSTS, but for this machine in development."""
+    try:
+        listed = {destination.host: destination for destination in destinations.parse(config.data.model_hosts)}
+    except destinations.BadDestination as error:
+        raise SettingsError(f"MODEL_HOSTS: {error}") from None
+    hosts = set()
+    for name, url in (("MODEL_URL", config.model.url), ("BACKUP_MODEL_URL", config.model.backup_url)):
+        host = destinations.host_of(url)
+        if not host:
+            continue
+        if host in listed:
+            log.info("%s may get data: %s, %s", host, listed[host].region, listed[host].agreement)
+        elif config.profile is Profile.PRODUCTION or not destinations.is_loopback(url):
+            raise SettingsError(
+                f"no data may go to {host} ({name}): add it to MODEL_HOSTS as HOST REGION AGREEMENT, "
+                f"such as '{host} eu-central-1 DPA-2026-014'"
+            )
+        hosts.add(host)
+    return frozenset(hosts)
