@@ -25,7 +25,15 @@ def closure(pyproject: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pyproject.toml").write_text(pyproject, encoding="utf-8")
         subprocess.run([UV, "lock", "--quiet", "--upgrade"], cwd=folder, check=True)
-        export = ["export", "--quiet", "--all-groups", "--all-extras", "--no-hashes", "--no-annotate", "--no-header"]
+        export = [
+            "export",
+            "--quiet",
+            "--all-groups",
+            "--all-extras",
+            "--no-hashes",
+            "--no-annotate",
+            "--no-header",
+        ]
         done = subprocess.run(
             [UV, *export, "--no-emit-project"], cwd=folder, check=True, capture_output=True, text=True
         )
