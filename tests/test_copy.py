@@ -1,4 +1,4 @@
-"""The third use: single modules copied into somebody's Flask prototype, which knows nothing of the project."""
+"""The third use: single modules copied into a Flask prototype that knows nothing of the project."""
 
 import json
 import re
@@ -11,7 +11,7 @@ COPIED = ("gateway", "blocking", "breaker", "models", "guards", "pii", "prompts"
 IMPORT = re.compile(r"\bservice\.inference\.(\w+)")
 
 APP = '''
-"""A synchronous prototype that has taken the gateway, the guards and the pseudonymiser, and serves from threads."""
+"""A synchronous prototype with gateway, guards and pseudonymiser, serving from threads."""
 
 import json
 import sys
@@ -54,11 +54,13 @@ def sort():
     [shown], hidden = hide([normalise(body)])
 
     def accept(answer):
-        restored = Sorted(category=answer.category, evidence=[hidden.restore(quote) for quote in answer.evidence])
+        quotes = [hidden.restore(quote) for quote in answer.evidence]
+        restored = Sorted(category=answer.category, evidence=quotes)
         OutputGuard(body, boundary).quotes(restored.evidence)
         return restored
 
-    messages = [{"role": "user", "content": spotlight(json.dumps({"subject": "", "body": shown}), boundary)}]
+    marked = spotlight(json.dumps({"subject": "", "body": shown}), boundary)
+    messages = [{"role": "user", "content": marked}]
     limits = Limits(deadline_s=2, attempt_s=0.5, reserve_s=0.2)
     task = Task("sorted", Sorted, Sorted.model_json_schema(), messages, accept=accept, limits=limits)
     try:
@@ -96,7 +98,8 @@ def test_a_flask_prototype_uses_copied_modules_from_many_threads(
     start = (
         "import subprocess, sys\n"
         "from processes import free_port, running\n"
-        f"with running(['dev.model', '--name', 'stand-in-primary'], free_port(), PYTHONPATH={str(project)!r}) as url:\n"
+        "stand_in = ['dev.model', '--name', 'stand-in-primary']\n"
+        f"with running(stand_in, free_port(), PYTHONPATH={str(project)!r}) as url:\n"
         "    sys.exit(subprocess.run([sys.executable, 'app.py', f'{url}/v1']).returncode)\n"
     )
     (tmp_path / "start.py").write_text(start, encoding="utf-8")

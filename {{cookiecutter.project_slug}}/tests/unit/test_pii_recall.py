@@ -3,11 +3,11 @@
     640 values, 320 messages without           recall   precision   messages without that were hit
     first wording (seed 1), first run          .984     .988        8
     second wording (seed 20), first run        .958     .990        6
-    both wordings and seeds, now               .992     1.0, .994   0 and 4
-    both wordings, seeds 101 to 103, now       .994     .982-.992   5 to 12
+    both wordings and seeds, now               1.0      1.0, .994   0 and 4
+    both wordings, seeds 101 to 103, now       1.0      .982-.992   5 to 12
 
 The first runs are the honest ones: what they showed was mended, and one head made both the values and the detector.
-Still missed are mobile numbers in one piece with no word such as "call" near. Still taken are a piece of a mistyped
+Where in doubt a number is hidden, since it comes back with the answer. Still taken are a piece of a mistyped
 card or IBAN, a number of four parts that nobody calls a version, and a bare tracking number that starts like a phone's.
 """
 
@@ -34,7 +34,7 @@ def test_recall_and_precision_stay_above_their_floors(seed, wording, hits_allowe
     got = Counter(sample.kind for sample, items in found if any(covers(item, sample) for item in items if sample.kind))
     taken = sum(len(items) for _, items in found)
     assert sum(wanted.values()) == 640
-    assert got.total() / wanted.total() >= 0.985
+    assert got.total() / wanted.total() >= 0.995
     assert got.total() / taken >= 0.985
     assert sum(bool(items) for sample, items in found if not sample.kind) <= hits_allowed
     assert [kind for kind in wanted if got[kind] < 0.95 * wanted[kind]] == []
