@@ -7,7 +7,10 @@ from pathlib import Path
 
 from conftest import run
 
-COPIED = ("gateway", "blocking", "breaker", "models", "guards", "pii", "prompts", "prices", "destinations")
+COPIED = (
+    *("task", "gateway", "blocking", "breaker", "models", "prompts", "prices", "destinations"),
+    *("screening", "guards", "pii", "pii_structured"),
+)
 IMPORT = re.compile(r"\bservice\.inference\.(\w+)")
 
 APP = '''
@@ -26,10 +29,13 @@ from pydantic import BaseModel, ConfigDict
 from ai.blocking import BlockingLoop
 from ai.breaker import Breaker
 from ai.destinations import host_of, only
-from ai.gateway import Call, Gateway, Limits, NoUsableAnswer, Target, Task
-from ai.guards import OutputGuard, new_boundary, normalise, spotlight
+from ai.gateway import Gateway
+from ai.task import Call, Limits, NoUsableAnswer, Target, Task
+from ai.guards import OutputGuard
+from ai.screening import new_boundary, normalise, spotlight
 from ai.models import ChatModel
-from ai.pii import Pseudonymiser, StructuredDetector
+from ai.pii import Pseudonymiser
+from ai.pii_structured import StructuredDetector
 from ai.prices import price_of
 
 

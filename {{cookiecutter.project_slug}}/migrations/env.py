@@ -4,8 +4,9 @@ from alembic import context
 from sqlalchemy import Connection
 
 from service.integration import jobs
+from service.integration.database.columns import UtcDateTime
 from service.integration.database.session import open_database
-from service.integration.database.tables import Base, UtcDateTime
+from service.integration.database.tables import Base
 from service.settings import Settings
 
 

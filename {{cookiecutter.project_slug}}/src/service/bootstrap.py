@@ -201,7 +201,7 @@ def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[Del
 
 
 def _budgets(config: Settings) -> Budgets | None:
-    limits = Limits(config.budget.tenant_usd, config.budget.release_usd, config.budget.request_usd)
+    limits = Limits(config.product.tenant_usd, config.product.release_usd, config.product.request_usd)
     return Budgets(limits, SpendingWatch(_now)) if (limits.tenant_usd, limits.release_usd) != (None, None) else None
 
 

@@ -13,11 +13,12 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 
 from service.application.triage.use_case import Triager
 from service.inference import destinations
-from service.inference.gateway import Limits
 from service.inference.models import ChatModel
-from service.inference.pii import PiiDetector, Pseudonymiser, StructuredDetector
+from service.inference.pii import PiiDetector, Pseudonymiser
+from service.inference.pii_structured import StructuredDetector
 from service.inference.prices import BadPrice, price_of
 from service.inference.remote import RemoteTriager
+from service.inference.task import Limits
 from service.inference.triage import ModelTriager
 from service.settings import Profile, Secrets, Settings, SettingsError, require
 

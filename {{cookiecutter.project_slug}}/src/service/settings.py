@@ -14,8 +14,6 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 _SECRET_PARAMETERS = {"password", "sslpassword", "api_key", "apikey", "key", "token", "secret"}
-
-
 Output = Literal["auto", "schema", "text"]
 
 
@@ -105,12 +103,13 @@ class DataSettings(Group):
     names_exception: str = Field("", validation_alias="PII_NAMES_EXCEPTION")
 
 
-class BudgetSettings(Group):
-    """Product owner: what a day (UTC) may cost at most in USD, per tenant and per release, and one request of it.
+class ProductSettings(Group):
+    """Product owner: who is internal for staged rollout (comma list of tenants); what a day (UTC) may cost in USD.
 
     Without a limit nothing is counted; production needs both. `BUDGET_REQUEST_USD` is held while a request runs.
     """
 
+    internal_tenants: str = Field("", validation_alias="INTERNAL_TENANTS")
     tenant_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_TENANT_USD")
     release_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_RELEASE_USD")
     request_usd: float = Field(0.05, gt=0, le=1e4, validation_alias="BUDGET_REQUEST_USD")
@@ -121,12 +120,6 @@ class TicketingSettings(Group):
 
     url: str = Field("", validation_alias="TICKETING_URL")
     timeout_s: float = Field(10.0, gt=0, le=60, validation_alias="TICKETING_TIMEOUT_S")
-
-
-class RolloutSettings(Group):
-    """Product owner: who counts as internal for staged rollout (comma list of tenants)."""
-
-    internal_tenants: str = Field("", validation_alias="INTERNAL_TENANTS")
 
 
 class TelemetrySettings(Group):
@@ -159,9 +152,8 @@ class Settings:
             self.vault = VaultSettings(**overrides.get("vault", {}))
             self.model = ModelSettings(**overrides.get("model", {}))
             self.data = DataSettings(**overrides.get("data", {}))
-            self.budget = BudgetSettings(**overrides.get("budget", {}))
+            self.product = ProductSettings(**overrides.get("product", {}))
             self.ticketing = TicketingSettings(**overrides.get("ticketing", {}))
-            self.rollout = RolloutSettings(**overrides.get("rollout", {}))
             self.telemetry = TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
@@ -190,7 +182,7 @@ class Settings:
 
     @property
     def internal_tenants(self) -> frozenset[str]:
-        return frozenset(filter(None, (t.strip() for t in self.rollout.internal_tenants.split(","))))
+        return frozenset(filter(None, (t.strip() for t in self.product.internal_tenants.split(","))))
 
     @property
     def inference_urls(self) -> tuple[str, ...]:
@@ -220,7 +212,7 @@ class Settings:
 
     def refuse_unbounded_spending(self) -> None:
         """For the process that answers requests. Raises `SettingsError` in production without daily budgets."""
-        if self.profile is Profile.PRODUCTION and None in (self.budget.tenant_usd, self.budget.release_usd):
+        if self.profile is Profile.PRODUCTION and None in (self.product.tenant_usd, self.product.release_usd):
             raise SettingsError("production needs BUDGET_TENANT_USD and BUDGET_RELEASE_USD, what a day may cost")
 
     def refuse_unseen_names(self) -> None:
@@ -232,15 +224,13 @@ class Settings:
             return
         who, until, why = ([part.strip() for part in self.data.names_exception.split(",", 2)] + ["", "", ""])[:3]
         try:
-            over = date.fromisoformat(until) < datetime.now(UTC).date()
+            days_left = (date.fromisoformat(until) - datetime.now(UTC).date()).days if who and why else None
         except ValueError:
-            over = None
-        if not who or not why or over is None:
-            raise SettingsError(
-                "production sends names to the model unless PII_SPACY_MODEL is set; "
-                "or set PII_NAMES_EXCEPTION to: WHO, UNTIL (YYYY-MM-DD), WHY"
-            )
-        if over:
+            days_left = None
+        if days_left is None:
+            how = "set PII_SPACY_MODEL, or PII_NAMES_EXCEPTION to: WHO, UNTIL (YYYY-MM-DD), WHY"
+            raise SettingsError(f"production would send names to the model: {how}")
+        if days_left < 0:
             raise SettingsError(f"PII_NAMES_EXCEPTION ended on {until}: renew it or set PII_SPACY_MODEL")
 
 
@@ -248,7 +238,7 @@ def _is_http(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+    except ValueError:  # the port
         return False
 
 

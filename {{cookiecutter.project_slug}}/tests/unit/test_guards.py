@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.application.triage.contract import Category, Entity, Priority, Ticket, TriageOutcome
-from service.inference.guards import OutputGuard, Refused, new_boundary, normalise, screen, spotlight
+from service.inference.guards import OutputGuard, Refused
+from service.inference.screening import new_boundary, normalise, screen, spotlight
 from service.inference.triage_guard import guard
 
 CANARY = "7d0f3a9be1c24586d9ab0e37"

@@ -5,8 +5,8 @@ import json
 import httpx2
 import pytest
 
-from service.inference.gateway import Spent
 from service.inference.models import ChatFailure, ChatModel, _failure_of
+from service.inference.task import Spent
 
 
 def model(output="auto", price=lambda read, written: read * 0.5 + written):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.inference.pii import Found, Pseudonymiser, StructuredDetector
+from service.inference.pii import Found, Pseudonymiser
+from service.inference.pii_structured import StructuredDetector
 
 DETECTOR = StructuredDetector()
 HIDE = Pseudonymiser([DETECTOR]).hide

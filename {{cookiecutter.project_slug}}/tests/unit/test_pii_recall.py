@@ -15,7 +15,8 @@ from collections import Counter
 
 import pytest
 
-from service.inference.pii import Found, StructuredDetector
+from service.inference.pii import Found
+from service.inference.pii_structured import StructuredDetector
 from tests.unit.pii_samples import Sample, samples
 
 DETECTOR = StructuredDetector()

@@ -20,6 +20,7 @@ from tests.example import PATH
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
+HTTP = httpx2.Client(timeout=30)  # one for all: making a client takes longer than most requests
 OF_THE_USER = (
     "DATABASE_URL", "VAULT_ADDR", "MODEL_URL", "BACKUP_MODEL_URL", "INFERENCE_URL", "TICKETING_URL", "SVC_API_KEY",
     "PROFILE",
@@ -46,10 +47,10 @@ class Stack:
 
     def post(self, path: str, key: str = "caller", **arguments: Any) -> httpx2.Response:
         headers = {"X-API-Key": self.keys[key], **arguments.pop("headers", {})}
-        return httpx2.post(f"{self.base_url}{path}", headers=headers, timeout=30, **arguments)
+        return HTTP.post(f"{self.base_url}{path}", headers=headers, **arguments)
 
     def get(self, path: str, key: str = "caller") -> httpx2.Response:
-        return httpx2.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]}, timeout=30)
+        return HTTP.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]})
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.post(PATH, json=request)
@@ -85,10 +86,10 @@ class Stack:
         self.faulty.add(part)
         url = {"model": self.model_url, "backup": self.backup_url, "ticketing": self.ticketing_url}[part]
         body = {"mode": mode} if times is None else {"mode": mode, "for": times}
-        httpx2.post(f"{url}/faults", json=body).raise_for_status()
+        HTTP.post(f"{url}/faults", json=body).raise_for_status()
 
     def tickets(self) -> list[dict[str, Any]]:
-        return list(httpx2.get(f"{self.ticketing_url}/tickets").json())
+        return list(HTTP.get(f"{self.ticketing_url}/tickets").json())
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:

@@ -198,8 +198,9 @@ def test_it_keeps_to_the_rate_and_interrupted_it_says_how_to_go_on(stack, outage
     outage.ends()
     command = [sys.executable, "-m", "service", "decisions", "redrive", *outage.window, "--rate", "2"]
     environment = clean_environment(VAR_DIR=str(stack.var))
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - a background job would not hear it
     slow = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=environment, preexec_fn=heed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     states = lambda: [outage.shown(decision)["review"]["state"] for decision in outage.ids]  # noqa: E731
     eventually(lambda: states().count("superseded") >= 2)

@@ -80,10 +80,10 @@ def test_with_both_models_down_the_rules_answer_and_a_person_looks(stack):
 def test_an_injected_instruction_that_the_model_obeys_does_not_reach_the_ticketing_system(stack):
     stack.fault("model", "obey")
     stack.fault("backup", "obey")
-    before = len(stack.tickets())
     answer = stack.ask(INJECTED)
     assert answer["disposition"] != "auto"
-    assert len(stack.tickets()) == before
+    assert stack.get(f"/v1/decisions/{answer['decision_id']}").json()["effect"]["state"] == "none"
+    assert f"{USE_CASE}:{answer['decision_id']}" not in {ticket["key"] for ticket in stack.tickets()}
 
 
 def test_the_same_idempotency_key_gets_the_same_answer_and_one_decision(stack):

@@ -39,7 +39,7 @@ async def evaluation_service(
         process={"profile": "development", "var_dir": workdir},
         database={"url": f"sqlite:///{workdir / 'evaluation.db'}"},
         model={"url": model_url, "name": model_name, "backup_url": "", "backup_name": "", "inference_url": ""},
-        budget={"tenant_usd": None, "release_usd": None},
+        product={"tenant_usd": None, "release_usd": None},
     )
     root = project_root()
     prepare(config, root)

@@ -1,56 +1,27 @@
-"""Guards on both sides of a model that reads strangers' text: what it is shown, and what is believed of its answer.
+"""What is believed of the answer of a model that reads strangers' text.
 
-Copyable: needs the standard library only. Synchronous, pure, and linear in the length of the text.
+Copyable with screening.py: needs the standard library only. Synchronous, pure, and linear in the length of the text.
+`OutputGuard` refuses an answer that quotes or names what the input does not hold, links or embeds anything, hides
+characters, or gives its canary away.
 
-Promises. `normalise` and `spotlight` show a model text without hidden parts, between lines that the text cannot
-forge. `OutputGuard` refuses an answer that quotes or names what the input does not hold, links or embeds anything,
-hides characters, or gives its canary away. `screen` names attempts: a figure for dashboards, never a wall.
-
-Leaves to you. Whether a well-formed, grounded answer is *right*, and promises in plain words ("we will refund
+Left to you: whether a well-formed, grounded answer is *right*, and promises in plain words ("we will refund
 everything"): thresholds, evaluations and people are for these. A draft may say only numbers and dates of the input,
-so "24/7" or "2FA" is refused unless the sender wrote it; so is any domain, even the sender's own. Store text as it
-came: `normalise` breaks emoji families and Persian or Indic joins, as a joiner can hide in any word.
+so "24/7" or "2FA" is refused unless the sender wrote it; so is any domain, even the sender's own.
 """
 
 import base64
 import codecs
 import re
-import secrets
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
-# What a renderer may leave out although it is no control or format character: fillers, variation selectors.
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-# Signs that stand for a phrase (U+FDFA is 18 letters). They stay, so that nothing grows more than fourfold.
-_PHRASES = re.compile("([\ufdfa\ufdfb\u3300-\u3357\u33ae\u33af])")
-_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+from service.inference.screening import hides, normalise
+
 # fmt: off
-_INDIC, _PICTURE = "\u0600-\u077f\u0900-\u0dff\u1000-\u109f\u1780-\u17ff", "\u203c-\u3299\U0001f000-\U0001faff"
-_JOINS = re.compile(  # needed to write these scripts and pictures
-    f"(?<=[{_INDIC}])[\u200c\u200d](?=[{_INDIC}])|(?<=[{_PICTURE}])(?:\ufe0f?\u200d(?=[{_PICTURE}])|\ufe0f)"
-)
 _ALIKE = str.maketrans("‘’‚“”„«»‐‑‒–—−⁄", "'''\"\"\"\"\"------/")
 _LATIN = str.maketrans("аеорсухіјѕԁԛԝһкмнтвиοαινρτυκ", "aeopcyxijsdqwhkmhtbuoaivptuk")  # Cyrillic, Greek
-
-_WORDS = r"(?:\w{1,20}\W{1,4}){0,5}?"
-_ATTEMPTS = {name: re.compile(pattern, re.MULTILINE) for name, pattern in {
-    "override_instructions":
-        r"\b(?:ignor|disregard|forget|overrid|bypass|vergiss|missachte|oubli|olvid|omit|dimentic|negeer|vergeet|zignoruj"
-        rf"|pomiń|zapomnij)\w{{0,5}}\W{{1,4}}{_WORDS}(?:instru[ckz]|istruzion|prompt|rules|guideline|anweisung|vorgabe"
-        r"|consigne|indica[cz]|aanwijzing|opdracht|polece|wskaz)",
-    "role_claim":
-        r"\b(?:you are now|from now on,? you|pretend (?:to be|that you)|developer mode|du bist (?:jetzt|nun)|ahora eres"
-        r"|(?:tu es|vous êtes) maintenant|ora sei|je bent nu|jesteś teraz|(?:i am|this is) (?:the|your|an?) (?:system"
-        r"|developer|admin)\w*)\b|^\W{0,4}(?:system|assistant|developer)\W{0,3}:",
-    "system_prompt_request":
-        rf"\b(?:reveal|show|print|repeat|output|tell|give|zeig|montre|muestra|mostra|toon|pokaż)\w{{0,3}}\W{{1,4}}{_WORDS}"
-        r"(?:system.?prompt|(?:your|initial|hidden|original) (?:instructions|prompt|rules))",
-    "encoded_blob": r"(?<![\w+/])[\w+/]{60,}|(?:%[0-9a-f]{2}){6,}|(?:\\u?x?[0-9a-f]{2,4}){6,}|(?:&#\w{2,6};){4,}",
-    "mixed_script": "[a-z](?![μωπ])[\u0370-\u052f]|(?![μωπ])[\u0370-\u052f][a-z]",
-}.items()}
 
 _GENERIC = (
     "com|net|org|info|biz|io|co|ai|app|dev|xyz|site|online|shop|store|top|club|vip|live|link|click|icu|page|tech|cloud|pro"
@@ -122,34 +93,6 @@ class Refused(ValueError):
         self.reason = reason
 
 
-def normalise(text: str) -> str:
-    """The text as a reader sees it: one form per sign (NFKC), nothing invisible, at most four times as long."""
-    if not text.isprintable():
-        text = "".join(filter(_is_shown, _LINE_ENDS.sub("\n", text)))
-    if text.isascii():
-        return text
-    parts = _PHRASES.split(_BLANK.sub("", text))  # every second one is a phrase
-    return "".join(part if i % 2 else unicodedata.normalize("NFKC", part) for i, part in enumerate(parts))
-
-
-def screen(text: str) -> frozenset[str]:
-    """Names of what looks like an attempt to instruct the model. For counting only: most attempts are not seen."""
-    plain = normalise(text).casefold()
-    seen = {name for name, pattern in _ATTEMPTS.items() if pattern.search(plain)}
-    return frozenset(seen | ({"invisible_text"} if _hides(text) else set()))
-
-
-def new_boundary() -> str:
-    """96 random bits in letters and digits: a boundary for `spotlight`, and a canary for `OutputGuard`."""
-    return secrets.token_hex(12)
-
-
-def spotlight(text: str, boundary: str) -> str:
-    """The text between two lines with the boundary, which nobody could know who wrote it; nor can it imitate one."""
-    inside = re.sub("<{3,}", "<<", re.sub(">{3,}", ">>", text.replace(boundary, "removed")))
-    return f"<<<{boundary}\n{inside}\n{boundary}>>>"
-
-
 @dataclass(frozen=True)
 class OutputGuard:
     """What may be said about `source`, the untrusted input as received. Each method returns, or raises `Refused`."""
@@ -179,7 +122,7 @@ class OutputGuard:
 
     def visible(self, texts: Iterable[str]) -> None:
         """No hidden characters, except in a text that is a verbatim part of the input."""
-        _refuse(any(_hides(text) and text not in self.source for text in texts), "output_invisible_text")
+        _refuse(any(hides(text) and text not in self.source for text in texts), "output_invisible_text")
 
     def no_canary(self, texts: Iterable[str]) -> None:
         """No part of the canary, also reversed, encoded, spaced, or split over the texts."""
@@ -234,20 +177,6 @@ class OutputGuard:
 def _refuse(wrong: bool, reason: str) -> None:
     if wrong:
         raise Refused(reason)
-
-
-def _is_shown(character: str) -> bool:
-    """Pictures newer than this Python's Unicode count as shown."""
-    if character in "\n\t" or character.isprintable() or "\U0001f000" <= character <= "\U0001faff":
-        return True
-    return unicodedata.category(character) not in _HIDDEN
-
-
-def _hides(text: str) -> bool:
-    if text.isascii() and text.isprintable():
-        return False
-    text = _JOINS.sub("", text.replace("\r", "\n"))
-    return bool(_BLANK.search(text)) or not all(map(_is_shown, text))
 
 
 def _fold(text: str) -> str:

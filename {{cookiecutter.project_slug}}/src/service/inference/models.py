@@ -1,6 +1,6 @@
 """One model behind the OpenAI-compatible chat wire, called once per call: no retries, explicit time-outs.
 
-Copyable together with gateway.py: needs httpx2 and opentelemetry-util-genai. It leaves to you: retries, fallbacks
+Copyable with task.py: needs httpx2 and opentelemetry-util-genai. It leaves to you: retries, fallbacks
 and the total deadline (gateway.py), and what the text means. httpx time-outs are per read, so a slow drip passes
 them: whoever calls `complete` must also bound it in total.
 """
@@ -15,7 +15,7 @@ import httpx2
 from opentelemetry import propagate
 from opentelemetry.util.genai.handler import TelemetryHandler
 
-from service.inference.gateway import Call, Message, Spent
+from service.inference.task import Call, Message, Spent
 
 MAX_ANSWER_BYTES = 1_000_000
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
@@ -116,7 +116,9 @@ class ChatModel:
 
     async def _post(self, body: dict[str, Any]) -> bytes:
         key = self._api_key()
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Accept-Encoding": "identity"}  # a few kilobytes could unpack to all of the memory
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         propagate.inject(headers)
         try:
             async with self._http.stream(
@@ -167,7 +169,7 @@ class ChatModel:
 
 async def _bounded(response: httpx2.Response) -> bytes:
     chunks = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         chunks += chunk
         if len(chunks) > MAX_ANSWER_BYTES:
             raise ChatFailure("output_unusable", f"more than {MAX_ANSWER_BYTES} bytes")

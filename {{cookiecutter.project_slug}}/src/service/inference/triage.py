@@ -14,12 +14,14 @@ from service.application.decision import Prediction, Reason, Source, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.unusable import ModelUnusable
-from service.inference import guards
+from service.inference import screening
 from service.inference.breaker import Breaker
-from service.inference.gateway import Answered, Call, Gateway, Limits, NoUsableAnswer, Spent, Target, Task
+from service.inference.gateway import Gateway
+from service.inference.guards import Refused
 from service.inference.models import ChatModel, Completion
 from service.inference.pii import Hidden, Pseudonymiser
 from service.inference.prompts import render
+from service.inference.task import Answered, Call, Limits, NoUsableAnswer, Spent, Target, Task
 from service.inference.triage_guard import guard
 from service.inference.watch import ModelWatch
 
@@ -80,19 +82,19 @@ class ModelTriager:
     async def _shown(self, ticket: Ticket) -> Shown:
         """Normalised, screened, pseudonymised, marked. The customer's reference stays here: no model needs it."""
         fields = {
-            name: guards.normalise(text)
+            name: screening.normalise(text)
             for name, text in (("subject", ticket.subject), ("body", ticket.body), ("channel", ticket.channel))
             if text is not None
         }
-        hits = guards.screen(f"{ticket.subject}\n{ticket.body}")
+        hits = screening.screen(f"{ticket.subject}\n{ticket.body}")
         self.watch.screened(hits)
         try:
             texts, hidden = await self._hide(list(fields.values()))
         except Exception as error:
             _cannot_look(error)
-        boundary = guards.new_boundary()
+        boundary = screening.new_boundary()
         text = json.dumps(dict(zip(fields, texts, strict=True)), ensure_ascii=False)
-        return Shown(guards.spotlight(text, boundary), hidden, boundary, (TAINT, *sorted(hits)))
+        return Shown(screening.spotlight(text, boundary), hidden, boundary, (TAINT, *sorted(hits)))
 
     async def _hide(self, texts: list[str]) -> tuple[list[str], Hidden]:
         if self.hides_slowly or sum(map(len, texts)) > LONG:
@@ -133,7 +135,7 @@ def _accepted(ticket: Ticket, shown: Shown, outcome: TriageOutcome) -> TriageOut
     """The outcome with the customer's own values in it. Raises `Refused`, or ValueError when it no longer fits."""
     told = outcome.model_dump_json()
     if shown.hidden.foreign(told):
-        raise guards.Refused(Reason.FOREIGN_DETAIL)
+        raise Refused(Reason.FOREIGN_DETAIL)
     restored = outcome if not shown.hidden.kinds else TriageOutcome.model_validate(_restored(outcome, shown.hidden))
     guard(ticket, restored, shown.boundary)
     return restored

@@ -4,25 +4,13 @@ Only `payload.request`, `effect.body` and `review_item.corrected` hold what a cu
 own words in outcomes and answers; `audit`, `release` and `flag_revision` refuse UPDATE and DELETE by trigger.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    TypeDecorator,
-    false,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, Table, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from service.integration.database.columns import Counter, Json, Names, UtcDateTime
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -31,34 +19,6 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: aware in, aware and in UTC out, on every database. A naive value is refused."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("an instant needs a time zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        # SQLite stores no zone; what is stored there was UTC when it went in.
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-# JSON rather than JSONB: text comes back with its key order, and a stored answer must be the answer that was given.
-Json = JSON(none_as_null=True)
-# For a list with a default: Postgres compares JSONB but no plain JSON, and Alembic compares defaults there.
-Names = JSON().with_variant(JSONB(), "postgresql")
-# SQLite counts only INTEGER primary keys by itself.
-Counter = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Base(DeclarativeBase):

@@ -1,0 +1,125 @@
+"""What to ask a model and how, and what comes back: the words that gateway.py and models.py share.
+
+Copyable with them: needs pydantic, nothing of this project.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+T = TypeVar("T", bound=BaseModel)
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Tokens, and US dollars: None when any part of them is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        known = self.cost_usd is not None and other.cost_usd is not None
+        return Spent(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
+        )
+
+
+class Reply(Protocol):
+    """What a model answered."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def spent(self) -> Any: ...
+
+
+class CircuitBreaker(Protocol):
+    """Says whether to call, and is told how it went (breaker.py)."""
+
+    def enter(self) -> int | None: ...
+    def leave(self, ticket: int, ok: bool | None, retry_after_s: float = 0.0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One upstream call: messages, the JSON schema of the answer under a name, parameters."""
+
+    name: str
+    messages: Sequence[Message]
+    schema: dict[str, Any]
+    temperature: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model to ask.
+
+    `ask` may raise anything; of an exception these attributes are used if it has them: `reason`, a short name;
+    `spent`; `retry_after_s`; `again`, true when the very same call is worth one more try.
+    """
+
+    source: str
+    ask: Callable[[Call], Awaitable[Reply]]
+    breaker: CircuitBreaker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. `reserve_s` is kept back for each step that may still follow, so a hang always reaches it."""
+
+    deadline_s: float = 20.0
+    attempt_s: float = 8.0
+    reserve_s: float = 2.0
+
+
+def _as_it_is(answer: T) -> T:
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """What to ask, and the pydantic class in which alone an answer enters.
+
+    `accept` returns the answer to use. It raises ValueError to have it repaired; an exception with a `reason`
+    refuses it for good; whatever else it raises does so too, as "guard_failed".
+    """
+
+    name: str
+    output: type[T]
+    schema: dict[str, Any]
+    messages: Sequence[Message]
+    temperature: float = 0.0
+    max_tokens: int = 800
+    accept: Callable[[T], T] = _as_it_is
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt."""
+
+    value: T
+    source: str
+    model: str
+    repaired: bool
+    failures: tuple[str, ...]
+    spent: Spent
+
+
+class NoUsableAnswer(Exception):
+    """No model gave a usable answer. `reason` is why the first one did not, or why one was refused."""
+
+    def __init__(self, failures: Sequence[str], spent: Spent) -> None:
+        super().__init__(failures[0])
+        self.reason = failures[0]
+        self.failures = tuple(failures)
+        self.spent = spent
