@@ -87,7 +87,7 @@ def tickets(seed: int, count: int) -> Iterator[tuple[Ticket, Answer]]:
         )
 
 
-def hostile_outputs(seed: int = 20, count: int = 240) -> Iterator[Hostile]:
+def hostile_outputs(seed: int = 20, count: int = 170) -> Iterator[Hostile]:
     """Every kind of attack against every ticket."""
     dice = Random(seed)
     for ticket, good in tickets(seed, count):
