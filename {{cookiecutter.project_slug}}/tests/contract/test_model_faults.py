@@ -61,7 +61,7 @@ def backup():
         yield url
 
 
-def triage(primary_url: str, backup_url: str | None = None, ticket: Ticket = TICKET, times: int = 1, **more):
+def triage(primary_url: str, backup_url: str | None = None, ticket=TICKET, times=1, api_key=lambda: "key", **more):
     """The last of so many predictions, one after the other, by one engine."""
 
     async def scenario():
@@ -69,9 +69,7 @@ def triage(primary_url: str, backup_url: str | None = None, ticket: Ticket = TIC
         async with httpx2.AsyncClient(timeout=10) as http:
 
             def model(url: str) -> ChatModel:
-                return ChatModel(
-                    http, f"{url}/v1", "stand-in-primary-1", lambda: "key", spans, price_of("", "1/2"), **more
-                )
+                return ChatModel(http, f"{url}/v1", "stand-in-primary-1", api_key, spans, price_of("", "1/2"), **more)
 
             backup = model(backup_url) if backup_url else None
             triager = ModelTriager(model(primary_url), backup, Pseudonymiser([StructuredDetector()]), LIMITS)
@@ -234,6 +232,17 @@ def test_an_endpoint_that_drops_the_schema_is_set_to_words(primary):
     with endpoint(primary, refuses=False) as (made, url):
         prediction = triage(url, times=2, output="text")
     assert (prediction.source, prediction.repaired, made.asked) == ("model", False, ["text", "text"])
+
+
+def test_a_client_error_that_calls_itself_something_unheard_of_is_a_model_error(primary):
+    class Odd(Exception):
+        reason = "CERTIFICATE_VERIFY_FAILED"
+
+    def no_key() -> str:
+        raise Odd
+
+    with pytest.raises(ModelUnusable, match="model_error"):
+        triage(primary, api_key=no_key)
 
 
 def test_a_packed_answer_is_not_unpacked(primary):

@@ -244,6 +244,17 @@ def test_a_retry_after_opens_the_breaker_at_once_and_nobody_sleeps():
     assert time.monotonic() - started < 0.2
 
 
+def test_an_error_of_python_with_a_sentence_for_a_reason_is_a_model_error():
+    with pytest.raises(NoUsableAnswer, match="model_error"):
+        ask(Scripted([UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")]))
+
+
+def test_an_answer_that_could_not_be_sent_back_is_sent_back_without_what_could_not():
+    primary = Scripted(["\ud800 seven", '{"n": 7}'])
+    assert ask(primary).value.n == 7
+    assert primary.asked[1][-2]["content"] == "? seven"
+
+
 def test_a_caller_that_hangs_up_on_a_probe_does_not_keep_the_breaker_open():
     now = [0.0]
     breaker = Breaker(clock=lambda: now[0])

@@ -92,7 +92,7 @@ class _Attempts(Generic[T]):
         try:
             return self.task.accept(answer)
         except Exception as error:
-            reason = getattr(error, "reason", None)
+            reason = _reason_in(error)
             if reason is None and isinstance(error, ValueError):
                 raise
             if reason is None:  # a guard that cannot run refuses
@@ -109,8 +109,8 @@ class _Attempts(Generic[T]):
             target.breaker.leave(ticket, ok, retry_after_s)
 
     def _reason_of(self, error: Exception) -> str:
-        reason = getattr(error, "reason", None)
-        if not isinstance(reason, str):
+        reason = _reason_in(error)
+        if reason is None:
             log.error("the model client raised %s", type(error).__name__, exc_info=error)
             reason = "model_error"
         self.spent += getattr(error, "spent", Spent())
@@ -125,8 +125,15 @@ class _Attempts(Generic[T]):
             f"That answer cannot be used: {problem[:1000]}\n"
             f"Answer again, as one JSON object of this schema and nothing else: {json.dumps(self.task.schema)}"
         )
-        before = [{"role": "assistant", "content": said[:4000]}] if said else []
+        said = said[:4000].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
+        before = [{"role": "assistant", "content": said}] if said else []
         return [*before, {"role": "user", "content": ask}]
+
+
+def _reason_in(error: Exception) -> str | None:
+    """A name that the error gives itself. Some of Python's own have a `reason` too, but it is a sentence."""
+    reason = getattr(error, "reason", None)
+    return reason if isinstance(reason, str) and reason.isidentifier() else None
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
