@@ -139,7 +139,7 @@ def api(config: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await wired.http.aclose()
+        await wired.aclose()
         await store.close()
         close_telemetry()
 
@@ -155,7 +155,7 @@ def inference_api(config: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await wired.http.aclose()
+        await wired.aclose()
         close_telemetry()
 
     return create_inference_app(wired.engine.triage, known.inference_token.get_secret_value, slug(), lifespan)

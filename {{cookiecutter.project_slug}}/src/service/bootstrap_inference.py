@@ -28,10 +28,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wired(Generic[T]):
-    """What thinks, and the HTTP client it thinks through, which whoever wired it closes."""
+    """What thinks, and the HTTP clients it thinks through, which whoever wired it closes."""
 
     engine: T
-    http: httpx2.AsyncClient
+    clients: tuple[httpx2.AsyncClient, ...]
+
+    async def aclose(self) -> None:
+        for client in self.clients:
+            await client.aclose()
 
 
 def engine(config: Settings, known: Secrets) -> Wired[ModelTriager] | Wired[RemoteTriager]:
@@ -40,7 +44,7 @@ def engine(config: Settings, known: Secrets) -> Wired[ModelTriager] | Wired[Remo
         return local_engine(config, known)
     http = http_client(config.model.deadline_s)
     token = known.inference_token.get_secret_value
-    return Wired(RemoteTriager(http, config.inference_urls, token, config.model.deadline_s), http)
+    return Wired(RemoteTriager(http, config.inference_urls, token, config.model.deadline_s), (http,))
 
 
 def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
@@ -51,7 +55,9 @@ def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
     detectors: list[PiiDetector] = [StructuredDetector()]
     if config.data.spacy_model:
         detectors.append(_names(config))
-    http = http_client(model.attempt_s, _allowed_hosts(config))
+    hosts = _allowed_hosts(config)
+    # One client each: calls that a hung primary holds must not keep the backup from a connection.
+    http, backup_http = http_client(model.attempt_s, hosts), http_client(model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
     try:
         price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
@@ -63,12 +69,14 @@ def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
     if model.backup_url:
         require(BACKUP_MODEL_NAME=model.backup_name)
         backup = ChatModel(
-            http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
+            backup_http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
         )
     # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
     limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
     hides_slowly = bool(config.data.spacy_model)
-    return Wired(ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly), http)
+    return Wired(
+        ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly), (http, backup_http)
+    )
 
 
 def http_client(longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:

@@ -1,7 +1,7 @@
 """The triage use case inside this process, for `svc eval`: everything behind it real but the callers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ async def evaluation_service(
     store = bootstrap.open_store(config)
     try:
         wired = local_engine(config, secrets)
-        async with wired.http:
+        async with aclosing(wired):
             triage = bootstrap.use_cases(store, config, secrets, wired.engine).triage
             yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
     finally:
