@@ -165,7 +165,7 @@ def test_offsets_hold_whatever_stands_before(before):
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_the_longest_hostile_input_costs_little(piece):
-    """A generous bound for a busy machine, and the best of three; the worst of these takes about 40 ms on a quiet one."""
+    """A generous bound for a busy machine, the best of three; the worst of these takes about 40 ms on a quiet one."""
     text, spent = (piece * 8000)[:8000], []
     while len(spent) < 3 and min(spent, default=1.0) >= 0.4:
         started = time.process_time()
