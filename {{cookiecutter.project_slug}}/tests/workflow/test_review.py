@@ -1,6 +1,8 @@
 """People decide what the service would not: list, claim, verdict, and what follows downstream."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -8,55 +10,65 @@ from tests.example import CORRECTED, OUTSIDE_THE_CONTRACT, UNCLEAR, USE_CASE, Ou
 from tests.workflow.conftest import eventually
 
 
+@pytest.fixture(scope="module")
+def desk(stack):
+    """The service as a tenant of its own sees it: no other test fills its queue, of which only the head is listed."""
+    keys = {}
+    for role in ("caller", "reviewer"):
+        made = stack.svc("keys", "create", "--subject", f"desk-{role}", "--tenant", "desk", "--role", role, "--json")
+        keys[role] = json.loads(made.stdout)["key"]
+    return replace(stack, keys=keys)
+
+
 @pytest.fixture
-def review(stack):
+def review(desk):
     """An open review item: (review id, decision id)."""
-    decision = stack.ask(UNCLEAR)["decision_id"]
-    [item] = [r for r in stack.get("/v1/reviews?state=open", "reviewer").json() if r["decision_id"] == decision]
+    decision = desk.ask(UNCLEAR)["decision_id"]
+    [item] = [r for r in desk.get("/v1/reviews?state=open", "reviewer").json() if r["decision_id"] == decision]
     return item["id"], decision
 
 
-def verdict(stack, review_id, **body):
-    return stack.post(f"/v1/reviews/{review_id}/verdict", key="reviewer", json=body)
+def verdict(desk, review_id, **body):
+    return desk.post(f"/v1/reviews/{review_id}/verdict", key="reviewer", json=body)
 
 
-def effect(stack, decision):
-    return stack.get(f"/v1/decisions/{decision}").json()["effect"]
+def effect(desk, decision):
+    return desk.get(f"/v1/decisions/{decision}").json()["effect"]
 
 
-def ticket(stack, decision):
-    return [t for t in stack.tickets() if t["key"] == f"{USE_CASE}:{decision}"]
+def ticket(desk, decision):
+    return [t for t in desk.tickets() if t["key"] == f"{USE_CASE}:{decision}"]
 
 
-def test_the_reviewer_sees_the_message_and_the_outcome(stack, review):
-    [item] = [r for r in stack.get("/v1/reviews?state=open", "reviewer").json() if r["id"] == review[0]]
+def test_the_reviewer_sees_the_message_and_the_outcome(desk, review):
+    [item] = [r for r in desk.get("/v1/reviews?state=open", "reviewer").json() if r["id"] == review[0]]
     assert item["request"].items() >= UNCLEAR.items()
     Outcome.model_validate(item["outcome"], strict=False)
 
 
-def test_approve_sends_the_same_job(stack, review):
+def test_approve_sends_the_same_job(desk, review):
     review_id, decision = review
-    assert stack.post(f"/v1/reviews/{review_id}/claim", key="reviewer").json()["state"] == "claimed"
-    closed = verdict(stack, review_id, verdict="approve", note="fine")
+    assert desk.post(f"/v1/reviews/{review_id}/claim", key="reviewer").json()["state"] == "claimed"
+    closed = verdict(desk, review_id, verdict="approve", note="fine")
     assert closed.status_code == 200, closed.text
-    eventually(lambda: effect(stack, decision)["state"] == "done")
-    assert len(ticket(stack, decision)) == 1
-    shown = stack.get(f"/v1/decisions/{decision}").json()["review"]
+    eventually(lambda: effect(desk, decision)["state"] == "done")
+    assert len(ticket(desk, decision)) == 1
+    shown = desk.get(f"/v1/decisions/{decision}").json()["review"]
     assert (shown["state"], shown["verdict"], shown["note"]) == ("closed", "approve", "fine")
 
 
-def test_correct_writes_the_corrected_outcome(stack, review):
+def test_correct_writes_the_corrected_outcome(desk, review):
     review_id, decision = review
-    assert verdict(stack, review_id, verdict="correct", outcome=CORRECTED, note="").status_code == 200
-    eventually(lambda: effect(stack, decision)["state"] == "done")
-    assert ticket(stack, decision)[0]["body"].items() >= written(UNCLEAR, CORRECTED).items()
+    assert verdict(desk, review_id, verdict="correct", outcome=CORRECTED, note="").status_code == 200
+    eventually(lambda: effect(desk, decision)["state"] == "done")
+    assert ticket(desk, decision)[0]["body"].items() >= written(UNCLEAR, CORRECTED).items()
 
 
-def test_reject_writes_nothing(stack, review):
+def test_reject_writes_nothing(desk, review):
     review_id, decision = review
-    assert verdict(stack, review_id, verdict="reject", note="spam").status_code == 200
-    assert effect(stack, decision) == {"state": "none", "reference": None}
-    assert ticket(stack, decision) == []
+    assert verdict(desk, review_id, verdict="reject", note="spam").status_code == 200
+    assert effect(desk, decision) == {"state": "none", "reference": None}
+    assert ticket(desk, decision) == []
 
 
 @pytest.mark.parametrize(
@@ -71,31 +83,31 @@ def test_reject_writes_nothing(stack, review):
         ({}, 422),
     ],
 )
-def test_a_verdict_that_does_not_fit_is_refused_and_the_item_stays_open(stack, review, body, status):
+def test_a_verdict_that_does_not_fit_is_refused_and_the_item_stays_open(desk, review, body, status):
     review_id, decision = review
-    assert verdict(stack, review_id, **body).status_code == status
-    assert stack.get(f"/v1/decisions/{decision}").json()["review"]["state"] == "open"
+    assert verdict(desk, review_id, **body).status_code == status
+    assert desk.get(f"/v1/decisions/{decision}").json()["review"]["state"] == "open"
 
 
-def test_a_closed_review_stays_closed(stack, review):
+def test_a_closed_review_stays_closed(desk, review):
     review_id, _ = review
-    assert verdict(stack, review_id, verdict="reject", note="n").status_code == 200
-    assert verdict(stack, review_id, verdict="approve").status_code == 409
-    assert stack.post(f"/v1/reviews/{review_id}/claim", key="reviewer").status_code == 409
+    assert verdict(desk, review_id, verdict="reject", note="n").status_code == 200
+    assert verdict(desk, review_id, verdict="approve").status_code == 409
+    assert desk.post(f"/v1/reviews/{review_id}/claim", key="reviewer").status_code == 409
 
 
-def test_racing_verdicts_give_one_ticket(stack, review):
+def test_racing_verdicts_give_one_ticket(desk, review):
     review_id, decision = review
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: verdict(stack, review_id, verdict="approve").status_code, range(8)))
+        answers = list(pool.map(lambda _: verdict(desk, review_id, verdict="approve").status_code, range(8)))
     assert sorted(answers) == [200] + [409] * 7
-    eventually(lambda: effect(stack, decision)["state"] == "done")
-    assert len(ticket(stack, decision)) == 1
+    eventually(lambda: effect(desk, decision)["state"] == "done")
+    assert len(ticket(desk, decision)) == 1
 
 
-def test_only_reviewers_of_the_tenant_review(stack, review):
+def test_only_reviewers_of_the_tenant_review(desk, stack, review):
     review_id, _ = review
-    assert stack.get("/v1/reviews", key="caller").status_code == 403
-    assert stack.get("/v1/reviews", key="other_tenant").status_code == 403
-    assert stack.post(f"/v1/reviews/{review_id}/claim", key="caller").status_code == 403
-    assert stack.post("/v1/reviews/no-such-review/claim", key="reviewer").status_code == 404
+    assert desk.get("/v1/reviews", key="caller").status_code == 403
+    assert desk.post(f"/v1/reviews/{review_id}/claim", key="caller").status_code == 403
+    assert stack.post(f"/v1/reviews/{review_id}/claim", key="reviewer").status_code == 404
+    assert desk.post("/v1/reviews/no-such-review/claim", key="reviewer").status_code == 404
