@@ -81,6 +81,7 @@ class Children:
         self._logs = logs
         self._directory = directory
         self._children: dict[str, _Child] = {}
+        self._began_at: dict[str, int] = {}  # where in its log the last start of a program begins
         logs.mkdir(parents=True, exist_ok=True)
 
     def add(self, program: Program) -> None:
@@ -128,10 +129,11 @@ class Children:
                 process.wait()
 
     def died(self, name: str, code: int) -> str:
-        """What to tell the person: how it ended and the end of its log."""
+        """What to tell the person: how it ended and the end of what it logged since it was started."""
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         log = self._logs / f"{name}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        logged = log.read_bytes()[self._began_at[name] :]
+        lines = logged.decode("utf-8", "replace").splitlines()[-LAST_LINES:]
         return "\n".join([f"{name} {how}; the end of {log}:", *(f"    {line}" for line in lines)])
 
     def _tend(self, child: _Child) -> str | None:
@@ -167,6 +169,7 @@ class Children:
             raise StartFailed("the guardian process is gone")
         environment = dict(program.environment())
         with open(self._logs / f"{program.name}.log", "ab") as log:
+            self._began_at[program.name] = log.tell()
             return subprocess.Popen(
                 program.argv,
                 cwd=self._directory,

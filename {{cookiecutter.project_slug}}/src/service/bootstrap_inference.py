@@ -106,9 +106,9 @@ def _allowed_hosts(config: Settings) -> frozenset[str]:
         raise SettingsError(f"MODEL_HOSTS: {error}") from None
     hosts = set()
     for name, url in (("MODEL_URL", config.model.url), ("BACKUP_MODEL_URL", config.model.backup_url)):
-        host = destinations.host_of(url)
-        if not host:
+        if not url:
             continue
+        host = destinations.host_of(url)
         if host in listed:
             log.info("%s may get data: %s, %s", host, listed[host].region, listed[host].agreement)
         elif config.profile is Profile.PRODUCTION or not destinations.is_loopback(url):

@@ -158,9 +158,9 @@ class Settings:
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        for url in self.inference_urls:
-            if not _is_http(url):
-                raise SettingsError("INFERENCE_URL must be a comma list of http(s)://HOST:PORT")
+        for name, url in self._urls():
+            if url and name != "DATABASE_URL" and not _is_http(url):
+                raise SettingsError(f"{name} is no URL: write http(s)://HOST, with :PORT and /PATH if there are any")
         if self.profile is Profile.PRODUCTION:
             self._refuse_development_parts()
 
