@@ -7,7 +7,11 @@ the review desk store any capability without knowing it.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import Field, NonNegativeInt
+
+from service.application.text import Name
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
@@ -55,6 +59,11 @@ class Reason(StrEnum):
     INVISIBLE_TEXT = "output_invisible_text"
     CANARY = "output_canary"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason | None":
+        """What a client's error calls itself, or a newer process knows, is to callers a model error like others."""
+        return cls.MODEL_ERROR if isinstance(value, str) else None
+
     @property
     def is_refusal(self) -> bool:
         """Whether a guard of ours refused what a model said."""
@@ -65,9 +74,9 @@ class Reason(StrEnum):
 class Usage:
     """Tokens of every upstream call made for one answer, and their price in US dollars (None: unknown)."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float | None = 0.0
+    input_tokens: NonNegativeInt = 0
+    output_tokens: NonNegativeInt = 0
+    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +84,18 @@ class Prediction(Generic[T]):
     """A validated outcome and where it came from. `degraded`: AI was wanted and not obtained from the primary.
 
     `repaired`: the model's first answer was unusable and its second was not. `taint` names what the model read that
-    nobody of ours wrote, and what in it looked like an instruction: a record for people, never a route.
+    nobody of ours wrote, and what in it looked like an instruction: a record for people, never a route. Types are
+    checked where one arrives from another process.
     """
 
     outcome: T
     source: Source
-    model_version: str
+    model_version: Name
     degraded: bool = False
     reason: Reason | None = None
     usage: Usage = Usage()
     repaired: bool = False
-    taint: tuple[str, ...] = ()
+    taint: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

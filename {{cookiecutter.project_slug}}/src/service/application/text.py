@@ -1,6 +1,8 @@
 """Text that every part of the service can hold: the database, JSON on the wire, and logs."""
 
-from pydantic import AfterValidator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 
 def _storable(text: str) -> str:
@@ -15,3 +17,4 @@ def _storable(text: str) -> str:
 
 
 STORABLE = AfterValidator(_storable)
+Name = Annotated[str, Field(max_length=1000), STORABLE]

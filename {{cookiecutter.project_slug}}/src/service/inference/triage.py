@@ -76,7 +76,7 @@ class ModelTriager:
             answered = await Gateway(self._target("model", self.primary), backup).ask(task)
         except NoUsableAnswer as failure:
             self.watch.failed(failure.failures)
-            raise ModelUnusable(_reason(failure.reason), _usage(failure.spent)) from failure
+            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent)) from failure
         return self._prediction(answered, shown)
 
     async def _shown(self, ticket: Ticket) -> Shown:
@@ -118,7 +118,7 @@ class ModelTriager:
             source=Source(answered.source),
             model_version=answered.model,
             degraded=by_backup,
-            reason=_reason(answered.failures[0]) if by_backup else None,
+            reason=Reason(answered.failures[0]) if by_backup else None,
             usage=_usage(answered.spent),
             repaired=answered.repaired,
             taint=shown.taint,
@@ -148,11 +148,6 @@ def _restored(outcome: TriageOutcome, hidden: Hidden) -> dict[str, Any]:
         "evidence": [hidden.restore(quote) for quote in outcome.evidence],
         "entities": [{"type": entity.type, "value": hidden.restore(entity.value)} for entity in outcome.entities],
     }
-
-
-def _reason(name: str) -> Reason:
-    """A client's error may call itself something that no caller was promised."""
-    return Reason(name) if name in list(Reason) else Reason.MODEL_ERROR
 
 
 def _usage(spent: Spent) -> Usage:

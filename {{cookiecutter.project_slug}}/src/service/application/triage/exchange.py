@@ -5,23 +5,15 @@ A field at its default is not sent, so a field added later disturbs an older pee
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.application.decision import Prediction, Reason, Source, Usage
+from service.application.decision import Prediction, Reason, Usage
 from service.application.release import Release
-from service.application.text import STORABLE
+from service.application.text import Name
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.unusable import ModelUnusable
 
-
-def _known(reason: object) -> object:
-    """A newer server may have reasons of which this client has not heard."""
-    return Reason.MODEL_ERROR if isinstance(reason, str) and reason not in list(Reason) else reason
-
-
 PATH = "/v1/predict/triage"
-KnownReason = Annotated[Reason, BeforeValidator(_known)]
-Name = Annotated[str, Field(max_length=1000), STORABLE]
 
 
 class _Wire(BaseModel):
@@ -41,50 +33,30 @@ class PredictRequest(_Wire):
     release: Release | None = None
 
 
-class WireUsage(_Wire):
-    """`Usage`, field by field."""
+class Unusable(_Wire):
+    """`ModelUnusable`, field by field: an exception is no model."""
 
-    input_tokens: NonNegativeInt = 0
-    output_tokens: NonNegativeInt = 0
-    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.0
-
-
-class WireUnusable(_Wire):
-    """`ModelUnusable`, field by field."""
-
-    reason: KnownReason
-    usage: WireUsage = WireUsage()
-
-
-class WirePrediction(_Wire):
-    """`Prediction[TriageOutcome]`, field by field."""
-
-    outcome: TriageOutcome
-    source: Source
-    model_version: Name
-    degraded: bool = False
-    reason: KnownReason | None = None
-    usage: WireUsage = WireUsage()
-    repaired: bool = False
-    taint: tuple[Name, ...] = ()
+    reason: Reason
+    usage: Usage = Usage()
 
 
 class PredictAnswer(_Wire):
     """One of the two: the engine has answered, or has found that no model will."""
 
-    prediction: WirePrediction | None = None
-    unusable: WireUnusable | None = None
+    prediction: Prediction[TriageOutcome] | None = None
+    unusable: Unusable | None = None
 
     def result(self) -> Prediction[TriageOutcome]:
         """The prediction. Raises the `ModelUnusable` that was sent, or `ValueError` when neither or both were."""
         if self.prediction and not self.unusable:
-            return Prediction(**dict(self.prediction) | {"usage": Usage(**dict(self.prediction.usage))})
+            return self.prediction
         if self.unusable and not self.prediction:
-            raise ModelUnusable(self.unusable.reason, Usage(**dict(self.unusable.usage)))
+            raise ModelUnusable(self.unusable.reason, self.unusable.usage)
         raise ValueError("an answer holds either a prediction or why there is none")
 
 
 def answer_of(result: Prediction[TriageOutcome] | ModelUnusable) -> PredictAnswer:
     """The answer that carries what the engine returned or raised."""
-    kind = "unusable" if isinstance(result, ModelUnusable) else "prediction"
-    return PredictAnswer.model_validate({kind: result}, from_attributes=True)
+    if isinstance(result, ModelUnusable):
+        return PredictAnswer(unusable=Unusable(reason=result.reason, usage=result.usage))
+    return PredictAnswer(prediction=result)
