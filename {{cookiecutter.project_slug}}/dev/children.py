@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ GUARDIAN = Path(__file__).with_name("guardian.py")
 MAX_DEATHS, WINDOW_SECONDS = 5, 60.0
 FIRST_DELAY = 0.2
 LAST_LINES = 15
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StartFailed(Exception):
@@ -179,3 +181,12 @@ class Children:
                 stderr=subprocess.STDOUT,
                 process_group=self._guardian.pid,
             )
+
+
+def answers(url: str) -> bool:
+    """Whether a program that was started serves there yet."""
+    try:
+        with _DIRECT.open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

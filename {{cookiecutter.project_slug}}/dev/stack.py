@@ -3,7 +3,6 @@
 import importlib
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hvac.exceptions import VaultError
 
 import service
 from dev.announce import say
-from dev.children import Children, Program, StartFailed
+from dev.children import Children, Program, StartFailed, answers
 from dev.files import read_json, write_private_json
 from dev.settings import HOST, RunSettings, free_ports
 from dev.vault import Vault
@@ -20,7 +19,6 @@ from service.project import slug
 READY_SECONDS = 120.0
 API_GRACE, WORKER_GRACE = 28.0, 20.0  # a request may take its 20 s deadline; a job its 10 s write
 NOT_FOR_CHILDREN = ("MODEL_API_KEY", "BACKUP_MODEL_API_KEY")
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Stack:
@@ -62,7 +60,7 @@ class Stack:
         children.add(
             Program("worker", _service("worker"), lambda: self._environment("worker"), WORKER_GRACE, self._unready)
         )
-        self._wait(lambda: _answers(f"{settings.base_url}/health/ready"), "the API")
+        self._wait(lambda: answers(f"{settings.base_url}/health/ready"), "the API")
         self._wait(self._worker_ready.exists, "the worker")
         self._wait(self._stand_ins_answer, "a stand-in")
 
@@ -99,7 +97,7 @@ class Stack:
 
     def _stand_ins_answer(self) -> bool:
         started = self._children.pids()
-        return all(_answers(f"http://{HOST}:{port}/") for name, port in self._ports.items() if name in started)
+        return all(answers(f"http://{HOST}:{port}/") for name, port in self._ports.items() if name in started)
 
     def _environment(self, name: str) -> dict[str, str]:
         """The environment of a process of the service, with a secret id of its own that works once."""
@@ -187,11 +185,3 @@ class Stack:
 
 def _service(command: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "service", command)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with _DIRECT.open(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
