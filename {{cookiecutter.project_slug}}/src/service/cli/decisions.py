@@ -15,8 +15,7 @@ import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
-from service.cli.operator import AsJson, print_json, show
-from service.cli.running import RunningService, running_service
+from service.cli.operator import AsJson, Ask, print_json, running_service, show
 
 app = typer.Typer(help="Decisions after an outage.", no_args_is_help=True, add_completion=False)
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -37,21 +36,21 @@ def decisions() -> None:
 class Walk:
     """One walk through a window of waiting decisions, and what became of them."""
 
-    service: RunningService
+    ask: Ask
     window: JsonObject
     sums: Counter[str] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
 
     def count(self) -> JsonObject:
         """Candidates and queue as they are now."""
-        return self.service.get("/v1/redrive", self.window)
+        return self.ask("GET", "/v1/redrive", params=self.window)
 
     def to_the_end(self, rate: float) -> str | None:
         """Batch after batch; why there is something left to do, if there is."""
         after = None
         while True:
             begun, limit = time.monotonic(), min(10, max(1, int(rate)))
-            batch = self.service.post("/v1/redrive", {**self.window, "limit": limit, "after": after})
+            batch = self.ask("POST", "/v1/redrive", json={**self.window, "limit": limit, "after": after})
             self.sums.update({name: batch[name] for name in COUNTS})
             self.why.update(batch["why"])
             print("  " + ", ".join(f"{self.sums[name]} {name}" for name in COUNTS), file=sys.stderr)
@@ -80,8 +79,8 @@ def redrive(  # noqa: PLR0913 - one option each
 ) -> None:
     """Ask the model again about decisions that wait for review because it failed. What people hold is not touched."""
     window = {"since": _instant(since), **({"until": _instant(until)} if until else {}), "source": source}
-    with running_service(url) as service:
-        walk = Walk(service, window)
+    with running_service(url) as ask:
+        walk = Walk(ask, window)
         before = walk.count()
         queue = ", ".join(f"{count} {name}" for name, count in before["queue"].items())
         print(f"queue: {queue}; candidates: {before['candidates']}", file=sys.stderr if as_json else sys.stdout)

@@ -17,13 +17,13 @@ from typing import Annotated
 import typer
 
 from service.application.decision import JsonObject
-from service.application.errors import Unavailable
+from service.application.errors import Invalid, Unavailable
+from service.cli.operator import opened
 from service.cli.run import development_part
 from service.evaluation.cases import Suite, SuiteError, load_suite
 from service.evaluation.gate import HarnessFailed, ModelOut, refuse_outage
 from service.evaluation.report import as_text, build_report
 from service.integration.database.releases import record_report
-from service.integration.database.session import open_database
 from service.settings import Settings, require
 
 PASS, BLOCK, WRONG_USE, HARNESS_FAILED = 0, 1, 2, 3
@@ -118,12 +118,9 @@ def _record(report: JsonObject, config: Settings) -> str | None:
         return "there is no database yet: run `svc migrate` first"
     minimal = {name: report[name] for name in ("digest", "suite", "target", "verdict")}
     try:
-        database = open_database(config.database_url)
-        try:
+        with opened() as database:
             database.write_sync(lambda session: record_report(session, **minimal))
-        finally:
-            database.close_sync()
-    except (Unavailable, ValueError) as error:  # ValueError: DATABASE_URL itself is wrong
+    except (Unavailable, Invalid) as error:  # Invalid: DATABASE_URL itself is wrong
         return str(error)
     return None
 

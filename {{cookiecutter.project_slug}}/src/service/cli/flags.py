@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from service.application.errors import Invalid
-from service.cli.operator import AsJson, opened, operator, print_json, reader, show
+from service.application.identity import Role
+from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.integration.flags import store
 
 app = typer.Typer(help="Show and set feature flags.", no_args_is_help=True, add_completion=False)
@@ -14,8 +15,7 @@ app = typer.Typer(help="Show and set feature flags.", no_args_is_help=True, add_
 @app.command("list")
 def list_flags(as_json: AsJson = False) -> None:
     """Every flag with what it gives by default, and whether rules decide for some callers."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         flags = database.read_sync(store.read_document)["flags"]
     rows = [
         {
@@ -33,8 +33,7 @@ def list_flags(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_flag(name: str) -> None:
     """One flag as it is written."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         flags = database.read_sync(store.read_document)["flags"]
     if name not in flags:
         raise Invalid(f"there is no flag {name}; there are: {', '.join(sorted(flags))}")
@@ -48,8 +47,7 @@ def set_flag(
     reason: Annotated[str, typer.Option(help="Why; kept for ever in the history.")],
 ) -> None:
     """Give every caller this variant. Rules of the flag are dropped; the history keeps them."""
-    with opened() as (config, database):
-        who = operator(config, database)
+    with signed_in(Role.OPERATOR) as (database, who):
         revision = database.write_sync(lambda session: store.set_flag(session, name, variant, who.subject, reason))
     print(f"{name} is {variant} for everybody, revision {revision}")
 
@@ -57,8 +55,7 @@ def set_flag(
 @app.command()
 def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, as_json: AsJson = False) -> None:
     """The newest revisions: when, who, why."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         revisions = database.read_sync(lambda session: store.history(session, limit))
     rows = [{"rev": r.rev, "at": r.at, "actor": r.actor, "reason": r.reason, "doc": r.doc} for r in revisions]
     show(rows, as_json, ("rev", "at", "actor", "reason"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.application.identity import Role
-from service.cli.operator import AsJson, opened, operator, print_json, reader, show
+from service.cli.operator import READERS, AsJson, caller_in, opened, print_json, show, signed_in
 from service.integration.database import api_keys
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, add_completion=False)
@@ -23,9 +23,9 @@ def create(
 ) -> None:
     """Create a key and print it, this once. The very first key needs no SVC_API_KEY."""
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-    with opened() as (config, database):
+    with opened() as database:
         first = not api_keys.list_keys(database)
-        actor = "svc keys" if first else operator(config, database).subject
+        actor = "svc keys" if first else caller_in(database, Role.OPERATOR).subject
         roles = {each.value for each in role}
         key = api_keys.issue_key(database, subject, tenant, roles, expires_at, actor)
     if as_json:
@@ -37,8 +37,7 @@ def create(
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """Every key ever made, without secrets."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         keys = api_keys.list_keys(database)
     rows = [asdict(key) | {"state": _state(key)} for key in keys]
     show(rows, as_json, ("id", "subject", "tenant", "roles", "created_at", "state"))
@@ -47,8 +46,7 @@ def list_keys(as_json: AsJson = False) -> None:
 @app.command()
 def revoke(key_id: str) -> None:
     """Refuse a key from now on."""
-    with opened() as (config, database):
-        who = operator(config, database)
+    with signed_in(Role.OPERATOR) as (database, who):
         api_keys.revoke_key(database, key_id, who.subject)
     print(f"{key_id} is revoked")
 

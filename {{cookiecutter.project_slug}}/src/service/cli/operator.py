@@ -1,13 +1,14 @@
-"""What operator commands share: the database, printing, and the caller behind SVC_API_KEY who answers for a change."""
+"""What operator commands share: printing, and the database or the running service for the caller behind SVC_API_KEY."""
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
+import httpx2
 import typer
 
 from service.application.decision import JsonObject
@@ -18,15 +19,18 @@ from service.integration.database.session import Database, NotMigrated, cause_of
 from service.settings import Profile, Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Ask = Callable[..., JsonObject]
+READERS = (Role.OPERATOR, Role.AUDITOR)
+NO_KEY = "set SVC_API_KEY to an operator's API key"
+PATIENCE_S = 150.0  # longer than MODEL_DEADLINE_S can be
 
 
 @contextmanager
-def opened() -> Iterator[tuple[Settings, Database]]:
-    """The settings and their database, closed afterwards."""
-    settings = Settings()
-    database = open_database(settings.database_url)
+def opened() -> Iterator[Database]:
+    """The database of the settings, closed afterwards."""
+    database = open_database(Settings().database_url)
     try:
-        yield settings, database
+        yield database
     except NotMigrated:
         raise
     except Unavailable as error:
@@ -35,26 +39,55 @@ def opened() -> Iterator[tuple[Settings, Database]]:
         database.close_sync()
 
 
-def operator(settings: Settings, database: Database, *allowed: Role) -> Caller:
-    """The caller, if it has one of the `allowed` roles (default: operator). Raises `Invalid` otherwise.
+@contextmanager
+def signed_in(*allowed: Role) -> Iterator[tuple[Database, Caller]]:
+    """The database, and the caller if it has one of the `allowed` roles. Raises `Invalid` otherwise."""
+    with opened() as database:
+        yield database, caller_in(database, *allowed)
 
-    In development, without SVC_API_KEY, the operator key of the running `svc run` is used.
-    """
-    plaintext = os.environ.get("SVC_API_KEY") or _development_key(settings)
+
+def caller_in(database: Database, *allowed: Role) -> Caller:
+    """Whose key SVC_API_KEY is or, without one in development, the operator of the running `svc run`."""
+    plaintext = os.environ.get("SVC_API_KEY") or _svc_run().get("keys", {}).get("operator")
     if not plaintext:
-        raise Invalid("set SVC_API_KEY to an operator's API key")
+        raise Invalid(NO_KEY)
     caller = SqlKeyring(database).find_sync(plaintext)
     if caller is None:
         raise Invalid("SVC_API_KEY is not a valid API key")
-    roles = allowed or (Role.OPERATOR,)
-    if not caller.roles.intersection(roles):
-        raise Invalid(f"this needs the role {' or '.join(roles)}, which the given key has not")
+    if not caller.roles.intersection(allowed):
+        raise Invalid(f"this needs the role {' or '.join(allowed)}, which the given key has not")
     return caller
 
 
-def reader(settings: Settings, database: Database) -> Caller:
-    """The caller, if it may look without changing anything."""
-    return operator(settings, database, Role.OPERATOR, Role.AUDITOR)
+@contextmanager
+def running_service(given: str | None) -> Iterator[Ask]:
+    """Asks the service at `given`, else at SVC_URL, else, in development, the `svc run` of VAR_DIR.
+
+    Method, path and content in, JSON out. The key is SVC_API_KEY; that of `svc run` is used for no other address.
+    Raises `Unavailable` without a usable answer, and `Invalid` when the service refuses or nobody says where it is.
+    """
+    running = _svc_run()
+    url = (given or os.environ.get("SVC_URL") or running.get("base_url") or "").rstrip("/")
+    if not re.match("https?://[^/]", url):
+        raise Invalid("say where the service is, as http(s)://...: --url or SVC_URL (or start `svc run`)")
+    own = running.get("keys", {}).get("operator") if url == running.get("base_url") else None
+    key = os.environ.get("SVC_API_KEY") or own
+    if not key:
+        raise Invalid(NO_KEY)
+    with httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=PATIENCE_S) as http:
+
+        def ask(method: str, path: str, **content: Any) -> JsonObject:
+            try:
+                answer = http.request(method, path, **content)
+                body = dict(answer.json())
+            except (httpx2.TransportError, ValueError, TypeError) as error:
+                raise Unavailable(f"no usable answer from the service at {url} ({type(error).__name__})") from None
+            if answer.status_code == 200:
+                return body
+            said = f"{url} answers {answer.status_code}: {body.get('detail') or body.get('title')}"
+            raise Unavailable(said) if answer.status_code >= 500 else Invalid(said)
+
+        yield ask
 
 
 def show(rows: list[JsonObject], as_json: bool, columns: tuple[str, ...]) -> None:
@@ -84,12 +117,10 @@ def _cell(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _development_key(settings: Settings) -> str | None:
-    file: Path = settings.var_dir / "dev.json"
-    if settings.profile is not Profile.DEVELOPMENT or not file.is_file():
-        return None
-    try:
-        key: str = json.loads(file.read_text(encoding="utf-8"))["keys"]["operator"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return key
+def _svc_run() -> JsonObject:
+    """What dev.json tells of the running `svc run`; empty when nothing runs, and in production."""
+    settings = Settings()
+    if settings.profile is Profile.DEVELOPMENT:
+        with suppress(OSError, ValueError, TypeError):
+            return dict(json.loads((settings.var_dir / "dev.json").read_bytes()))
+    return {}

@@ -3,7 +3,7 @@
 import typer
 
 from service.application.errors import NotFound
-from service.cli.operator import AsJson, opened, print_json, reader, show
+from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.integration.database import releases
 
 app = typer.Typer(help="List and show releases.", no_args_is_help=True, add_completion=False)
@@ -12,8 +12,7 @@ app = typer.Typer(help="List and show releases.", no_args_is_help=True, add_comp
 @app.command("list")
 def list_releases(as_json: AsJson = False) -> None:
     """Every published release, newest first."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         published = database.read_sync(releases.list_releases)
     names = ("name", "use_case", "digest", "published_at", "published_by")
     rows = [
@@ -26,8 +25,7 @@ def list_releases(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_release(name: str, as_json: AsJson = False) -> None:
     """One release in full: prompt, parameters, thresholds, versions."""
-    with opened() as (config, database):
-        reader(config, database)
+    with signed_in(*READERS) as (database, _):
         found = [row for row in database.read_sync(releases.list_releases) if row.name == name]
     if not found:
         raise NotFound("no release is called so")
