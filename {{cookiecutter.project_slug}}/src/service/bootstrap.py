@@ -10,7 +10,7 @@ import json
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from service.api.app import Service, create_app
+from service.api.app import Lifespan, Service, create_app
 from service.api.inference import create_inference_app
 from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
@@ -65,10 +65,11 @@ def secrets(config: Settings) -> Secrets:
     return read_secrets(Secrets, login, f"{slug()}/app")
 
 
-def telemetry(config: Settings, process: str) -> Callable[[], None]:
-    """Logs, spans and metrics of this process; returns what closes them."""
+def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
+    """Logs, spans and metrics of this process, until `closing` closes."""
     configure_logs(process)
-    return configure_telemetry(slug(), process, config.telemetry.otlp_endpoint, config.var_dir / "telemetry")
+    endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
+    closing.callback(configure_telemetry(slug(), process, endpoint, files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,67 +131,41 @@ def api(config: Settings) -> FastAPI:
     """The API process. Fails here, before it listens, without its settings or secrets; the database may come later."""
     require(DATABASE_URL=config.database_url)
     config.refuse_unbounded_spending()
-    known = secrets(config)
-    close_telemetry = telemetry(config, "api")
+    known, closing = secrets(config), AsyncExitStack()
+    telemetry(config, "api", closing)
     store = open_store(config)
-    wired = engine(config, known)
-    service = use_cases(store, config, known, wired.engine)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await wired.aclose()
-        await store.close()
-        close_telemetry()
-
-    return create_app(service, title=slug(), lifespan=lifespan)
+    closing.push_async_callback(store.close)
+    service = use_cases(store, config, known, engine(config, known, closing))
+    return create_app(service, slug(), _until_closed(closing))
 
 
 def inference_api(config: Settings) -> FastAPI:
     """The inference process: the engine without a database. Fails here without its settings or secrets."""
-    known = secrets(config)
-    close_telemetry = telemetry(config, "inference")
-    wired = local_engine(config, known)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await wired.aclose()
-        close_telemetry()
-
-    return create_inference_app(wired.engine.triage, known.inference_token.get_secret_value, slug(), lifespan)
+    known, closing = secrets(config), AsyncExitStack()
+    telemetry(config, "inference", closing)
+    triage, token = local_engine(config, known, closing).triage, known.inference_token.get_secret_value
+    return create_inference_app(triage, token, slug(), _until_closed(closing))
 
 
 async def worker(config: Settings) -> None:
     """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
     require(DATABASE_URL=config.database_url)
-    known = secrets(config)
-    close_telemetry = telemetry(config, "worker")
+    known, timeout_s = secrets(config), config.ticketing.timeout_s
     require(TICKETING_URL=config.ticketing.url)
-    store = open_store(config)
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with http_client(config.ticketing.timeout_s) as http:
-        ticketing = HttpTicketing(
-            http, config.ticketing.url, known.ticketing_token.get_secret_value, config.ticketing.timeout_s
-        )
+    async with AsyncExitStack() as closing:
+        telemetry(config, "worker", closing)
+        store = open_store(config)
+        closing.push_async_callback(store.close)
+        http, token = http_client(closing, timeout_s), known.ticketing_token.get_secret_value
+        ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
-        deliver, reconcile = effect_jobs(store, ticketing, lease_s=config.ticketing.timeout_s + 5)
-        ready_file = config.var_dir / "worker.ready"
-        try:
-            await run_worker(
-                store.database,
-                deliver,
-                reconcile,
-                executor_id=config.process.executor_id,
-                ready=ready_file.touch,
-                stop=stop,
-            )
-        finally:
-            ready_file.unlink(missing_ok=True)
-    await store.close()
-    close_telemetry()
+        deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
+        ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
+        closing.callback(ready_file.unlink, missing_ok=True)
+        await run_worker(store.database, deliver, reconcile, name, ready_file.touch, stop)
 
 
 def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[DeliverEffect, ReconcileEffects]:
@@ -198,6 +173,15 @@ def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[Del
     ledger = SqlLedger(store.database, clock=_now, lease_s=lease_s)
     backlog = SqlBacklog(store.database, make_enqueue(store.database), clock=_now)
     return DeliverEffect(store.switches, ledger, ticketing), ReconcileEffects(store.switches, backlog)
+
+
+def _until_closed(closing: AsyncExitStack) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with closing:
+            yield
+
+    return lifespan
 
 
 def _budgets(config: Settings) -> Budgets | None:

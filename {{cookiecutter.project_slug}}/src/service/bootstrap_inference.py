@@ -4,9 +4,8 @@ settings -> where data may go -> personal data -> models -> engine -> process
 """
 
 import logging
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Generic, TypeVar
 
 import httpx2
 from opentelemetry.util.genai.handler import TelemetryHandler
@@ -22,32 +21,19 @@ from service.inference.task import Limits
 from service.inference.triage import ModelTriager
 from service.settings import Profile, Secrets, Settings, SettingsError, require
 
-T = TypeVar("T", bound=Triager)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Wired(Generic[T]):
-    """What thinks, and the HTTP clients it thinks through, which whoever wired it closes."""
-
-    engine: T
-    clients: tuple[httpx2.AsyncClient, ...]
-
-    async def aclose(self) -> None:
-        for client in self.clients:
-            await client.aclose()
-
-
-def engine(config: Settings, known: Secrets) -> Wired[ModelTriager] | Wired[RemoteTriager]:
-    """The engine: in other processes if INFERENCE_URL is set, else in this one."""
+def engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> Triager:
+    """The engine: in other processes if INFERENCE_URL is set, else in this one. It works until `closing` closes."""
     if not config.inference_urls:
-        return local_engine(config, known)
-    http = http_client(config.model.deadline_s)
+        return local_engine(config, known, closing)
+    http = http_client(closing, config.model.deadline_s)
     token = known.inference_token.get_secret_value
-    return Wired(RemoteTriager(http, config.inference_urls, token, config.model.deadline_s), (http,))
+    return RemoteTriager(http, config.inference_urls, token, config.model.deadline_s)
 
 
-def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
+def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> ModelTriager:
     """The models behind the gateway. Raises `SettingsError` unless data may go to them."""
     model = config.model
     require(MODEL_URL=model.url, MODEL_NAME=model.name)
@@ -57,7 +43,8 @@ def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
         detectors.append(_names(config))
     hosts = _allowed_hosts(config)
     # One client each: calls that a hung primary holds must not keep the backup from a connection.
-    http, backup_http = http_client(model.attempt_s, hosts), http_client(model.attempt_s, hosts)
+    http = http_client(closing, model.attempt_s, hosts)
+    backup_http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
     try:
         price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
@@ -74,19 +61,19 @@ def local_engine(config: Settings, known: Secrets) -> Wired[ModelTriager]:
     # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
     limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
     hides_slowly = bool(config.data.spacy_model)
-    return Wired(
-        ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly), (http, backup_http)
-    )
+    return ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly)
 
 
-def http_client(longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:
+def http_client(closing: AsyncExitStack, longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:
     """A client that keeps no cookies and, given `hosts`, talks to no other. Its time-outs are per read, not totals."""
-    return httpx2.AsyncClient(
+    http = httpx2.AsyncClient(
         timeout=httpx2.Timeout(longest_s, connect=2.0),
         limits=httpx2.Limits(max_connections=100, max_keepalive_connections=50),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one tenant's answer must not mark another's call
         event_hooks={"request": [] if hosts is None else [destinations.only(hosts)]},
     )
+    closing.push_async_callback(http.aclose)
+    return http
 
 
 def _names(config: Settings) -> PiiDetector:

@@ -1,6 +1,7 @@
 """Names found by a real spaCy model, with the network out of reach. `make test-names` installs both and runs this."""
 
 import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -49,10 +50,9 @@ def test_a_model_that_is_not_installed_is_named():
 def test_the_engine_starts_with_it_and_not_without():
     def engine(model: str):
         data = {"spacy_model": model}
-        return bootstrap_inference.local_engine(
-            Settings(model={"url": "http://127.0.0.1:9/v1", "name": "m"}, data=data), SECRETS
-        )
+        config = Settings(model={"url": "http://127.0.0.1:9/v1", "name": "m"}, data=data)
+        return bootstrap_inference.local_engine(config, SECRETS, AsyncExitStack())
 
-    assert engine(MODEL).engine.hides_slowly
+    assert engine(MODEL).hides_slowly
     with pytest.raises(SettingsError, match="no_such_model"):
         engine("no_such_model")

@@ -1,6 +1,7 @@
 """Where customers' words may go. Anything else is refused before a byte leaves."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import httpx2
 import pytest
@@ -92,11 +93,12 @@ def test_a_redirect_to_another_host_is_refused_too():
 
 def engine(hosts: str, url: str = "https://models.example/v1", backup: str = ""):
     model = {"url": url, "name": "m", "backup_url": backup, "backup_name": "b"}
-    return bootstrap_inference.local_engine(Settings(model=model, data={"model_hosts": hosts}), SECRETS)
+    config = Settings(model=model, data={"model_hosts": hosts})
+    return bootstrap_inference.local_engine(config, SECRETS, AsyncExitStack())
 
 
 def test_the_engine_starts_when_its_models_are_listed():
-    assert engine(LISTED, backup="http://llm.internal:8000/v1").engine.backup is not None
+    assert engine(LISTED, backup="http://llm.internal:8000/v1").backup is not None
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,4 @@ def test_the_engine_does_not_start_when_one_is_not_and_says_what_to_add(hosts, u
 
 
 def test_a_stand_in_on_this_machine_needs_no_entry_in_development():
-    assert engine("", "http://127.0.0.1:9001/v1").engine.primary.name == "m"
+    assert engine("", "http://127.0.0.1:9001/v1").primary.name == "m"

@@ -5,7 +5,7 @@ in an inference process of its own. `pytest -s` prints the table. A deadline of 
 """
 
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import httpx2
@@ -115,14 +115,14 @@ def service(var, models, remote: bool, backup: bool, by_rules: bool):
     prepare(config, project_root())
     store = open_store(config)
     key = issue_key(store.database, "caller", "acme", {"caller"})
-    local = local_engine(config, SECRETS)
-    apart = create_inference_app(local.engine.triage, lambda: "test", "inference")
+    local = local_engine(config, SECRETS, AsyncExitStack())
+    apart = create_inference_app(local.triage, lambda: "test", "inference")
     with serving(apart) if remote else nullcontext("") as url:
         config = Settings(process={"profile": "development", "var_dir": var}, model={**model, "inference_url": url})
-        wired = engine(config, SECRETS) if remote else local
+        thinks = engine(config, SECRETS, AsyncExitStack()) if remote else local
         without = {} if by_rules else {"by_rules": lambda _ticket: None}
-        with serving(create_app(use_cases(store, config, SECRETS, wired.engine, **without), "test")) as base:
-            yield Table(base, key, models, local.engine.breakers)
+        with serving(create_app(use_cases(store, config, SECRETS, thinks, **without), "test")) as base:
+            yield Table(base, key, models, local.breakers)
     store.flags.shutdown()
     store.database.close_sync()
 

@@ -1,7 +1,7 @@
 """The triage use case inside this process, for `svc eval`: everything behind it real but the callers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,8 @@ async def evaluation_service(
     caller = Caller("evaluation", "evaluation", frozenset({Role.CALLER}))
     target = "stand-in" if "stand-in" in model_name else str(httpx2.URL(model_url).host)
     release = releases_from(root / "prompts")[-1]
-    store = bootstrap.open_store(config)
-    try:
-        wired = local_engine(config, secrets)
-        async with aclosing(wired):
-            triage = bootstrap.use_cases(store, config, secrets, wired.engine).triage
-            yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
-    finally:
-        await store.close()
+    async with AsyncExitStack() as closing:
+        store = bootstrap.open_store(config)
+        closing.push_async_callback(store.close)
+        triage = bootstrap.use_cases(store, config, secrets, local_engine(config, secrets, closing)).triage
+        yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)
