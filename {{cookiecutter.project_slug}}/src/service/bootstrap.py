@@ -24,7 +24,6 @@ from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
 from service.application.errors import Unavailable
-from service.application.history import ShowDecision
 from service.application.review.use_case import Reviewable, ReviewWork
 from service.application.triage import contract, rules
 from service.application.triage.redrive import RedriveTickets
@@ -32,8 +31,8 @@ from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import engine, http_client, local_engine
 from service.integration.database.api_keys import SqlKeyring
-from service.integration.database.archive import SqlDecisionArchive
 from service.integration.database.budgets import Budgets, Limits
+from service.integration.database.decisions import SqlDecisions
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.records import SqlRecords
 from service.integration.database.releases import SqlReleases
@@ -121,7 +120,7 @@ def use_cases(
         triage=traced("triage ticket", triage.__call__),
         reviews=ReviewWork(desk, reviewables),
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
-        show_decision=ShowDecision(SqlDecisionArchive(store.database)),
+        show_decision=SqlDecisions(store.database).show,
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
     )

@@ -9,7 +9,7 @@ from service.application.errors import Conflict, NotFound
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewState, Verdict
 from service.application.review.use_case import Judgement, Reviewable, ReviewWork
-from service.integration.database.archive import SqlDecisionArchive
+from service.integration.database.decisions import SqlDecisions
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, EffectRow, PayloadRow
@@ -174,13 +174,13 @@ def test_a_review_whose_message_was_erased_is_shown_but_not_decided(work, review
 
 
 def test_a_decision_is_found_with_its_review_and_its_effect(work, review_id, database):
-    archive = SqlDecisionArchive(database)
+    decisions = SqlDecisions(database)
 
     async def story():
-        before = await archive.find("acme", "d-1")
+        before = await decisions.show(ALICE, "d-1")
         corrected = {"category": "billing"}
         await work.decide(REVIEWER, review_id, Verdict.CORRECT, corrected, "wrong box")
-        return before, await archive.find("acme", "d-1")
+        return before, await decisions.show(ALICE, "d-1")
 
     before, after = asyncio.run(story())
     assert before["effect"] == {"state": "none", "reference": None}
@@ -200,6 +200,7 @@ def test_a_decision_is_found_with_its_review_and_its_effect(work, review_id, dat
 
 def test_a_decision_of_another_tenant_is_not_found(database, clock):
     asyncio.run(store(database, clock, decision()))
-    archive = SqlDecisionArchive(database)
-    assert asyncio.run(archive.find("elsewhere", "d-1")) is None
-    assert asyncio.run(archive.find(ALICE.tenant, "d-1"))["review"] is None
+    decisions = SqlDecisions(database)
+    with pytest.raises(NotFound):
+        asyncio.run(decisions.show(Caller("eve", "elsewhere", frozenset(Role)), "d-1"))
+    assert asyncio.run(decisions.show(ALICE, "d-1"))["review"] is None

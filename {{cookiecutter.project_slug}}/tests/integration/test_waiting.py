@@ -13,7 +13,7 @@ from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewState, Verdict
 from service.application.review.use_case import Judgement, Reviewable, ReviewWork
 from service.application.waiting import Place, Queue, Window
-from service.integration.database.archive import SqlDecisionArchive
+from service.integration.database.decisions import SqlDecisions
 from service.integration.database.records import SqlRecords
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.tables import AuditRow, DecisionRow, EffectRow, PayloadRow, ReviewItemRow
@@ -152,8 +152,8 @@ def test_an_answer_that_passes_replaces_the_old_decision_in_one_transaction(serv
         [old] = await service.waiting.oldest(WINDOW, None, 1)
         service.clock.forward(60)
         assert await service.replace(old)
-        archive = SqlDecisionArchive(database)
-        return await archive.find("acme", "d-1"), await archive.find("acme", "new")
+        decisions = SqlDecisions(database)
+        return await decisions.show(REVIEWER, "d-1"), await decisions.show(REVIEWER, "new")
 
     old, new = asyncio.run(story())
     assert (old["superseded_by"], old["review"]["state"], old["review"]["verdict"]) == ("new", "superseded", None)

@@ -1,15 +1,61 @@
-"""A decision as a row, and back."""
+"""A decision as a row, and back, with what became of it."""
 
 from typing import Any
 
-from service.application.decision import Decision, Disposition, Reason, Source, Usage
-from service.integration.database.tables import DecisionRow
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from service.application.decision import Decision, Disposition, JsonObject, Reason, Source, Usage
+from service.application.errors import NotFound
+from service.application.identity import Caller
+from service.integration.database.session import Database
+from service.integration.database.tables import DecisionRow, EffectRow, ReviewItemRow
 
 # What has the same name and form in both.
 _SAME = (
     "id", "use_case", "tenant", "actor", "outcome", "degraded", "release", "prompt_version", "model_version",
     "repaired", "input_digest", "supersedes", "trace_id", "at",
 )  # fmt: skip
+_REVIEW = ("id", "state", "verdict", "note", "reviewer", "corrected")
+
+
+class SqlDecisions:
+    """Stored decisions, to be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def show(self, caller: Caller, decision_id: str) -> JsonObject:
+        """One decision of the caller's own tenant. Raises `NotFound`: for it, another tenant's does not exist.
+
+        The answer's fields, `at`, `taint`, the ids `supersedes` and `superseded_by`, `review` (None, or id, state,
+        verdict, note, reviewer, corrected) and `effect` {state: none|held|queued|done|failed, reference}.
+        """
+        return await self._database.read(lambda session: _find(session, caller.tenant, decision_id))
+
+
+def _find(session: Session, tenant: str, decision_id: str) -> JsonObject:
+    newer = aliased(DecisionRow)
+    query = (
+        select(DecisionRow, ReviewItemRow, EffectRow.state, EffectRow.reference, newer.id)
+        .outerjoin(ReviewItemRow, ReviewItemRow.decision_id == DecisionRow.id)
+        .outerjoin(EffectRow, EffectRow.decision_id == DecisionRow.id)
+        .outerjoin(newer, newer.supersedes == DecisionRow.id)
+        .where(DecisionRow.tenant == tenant, DecisionRow.id == decision_id)
+    )
+    found = session.execute(query).first()
+    if found is None:
+        raise NotFound("no such decision")
+    row, item, state, reference, superseded_by = found
+    decision = from_row(row)
+    return decision.answer() | {
+        "at": decision.at.isoformat(),
+        "taint": list(decision.taint),
+        "supersedes": decision.supersedes,
+        "superseded_by": superseded_by,
+        "review": {name: getattr(item, name) for name in _REVIEW} if item else None,
+        "effect": {"state": state or "none", "reference": reference},
+    }
 
 
 def to_row(decision: Decision) -> dict[str, Any]:
