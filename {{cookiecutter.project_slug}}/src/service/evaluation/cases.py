@@ -142,14 +142,14 @@ def _case(file: Path, number: int, row: Any) -> EvalCase:
     try:
         return EvalCase.model_validate(row)
     except ValidationError as error:
-        raise SuiteError(f"{file}: case {name}: {_first_mistake(error)}") from None
+        raise SuiteError(f"{file}: case {name}: {first_mistake(error)}") from None
 
 
 def _floors_in(file: Path) -> Floors:
     try:
         return Floors.model_validate(_yaml(file))
     except ValidationError as error:
-        raise SuiteError(f"{file}: {_first_mistake(error)}") from None
+        raise SuiteError(f"{file}: {first_mistake(error)}") from None
 
 
 def _yaml(file: Path) -> Any:
@@ -169,7 +169,8 @@ def _refuse_duplicates(cases: list[EvalCase], folder: Path) -> None:
         seen.add(case.id)
 
 
-def _first_mistake(error: ValidationError) -> str:
+def first_mistake(error: ValidationError) -> str:
+    """Where and what, without the value."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(step) for step in first["loc"])
     return f"{where}: {first['msg']}" if where else first["msg"]

@@ -57,13 +57,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One dimension's measurement. `floor` None: zero tolerance. `low`: Wilson 95 % lower bound."""
+    """One dimension's measurement, as the report has it. `floor` None: zero tolerance."""
 
     dimension: Dimension
     n: int
     passed: int
     rate: float
-    low: float
+    wilson_low_95: float
     floor: float | None
     verdict: Verdict
 
@@ -116,4 +116,4 @@ def _row(dimension: Dimension, n: int, passed: int, floors: Floors) -> Row:
     low, floor = wilson_low(passed, n), floors.floors.get(dimension)
     good = passed == n if floor is None else low >= floor
     verdict = Verdict.PASS if good else Verdict.BLOCK
-    return Row(dimension, n, passed, passed / n, low, floor, verdict)
+    return Row(dimension, n, passed, round(passed / n, 4), round(low, 4), floor, verdict)

@@ -6,11 +6,12 @@ for whoever wants to know why.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from service.application.decision import JsonObject
 from service.evaluation.cases import CaseClass, Suite
-from service.evaluation.gate import CaseResult, Row, counts, judge, overall
+from service.evaluation.gate import CaseResult, counts, judge, overall
 
 STAND_IN = "stand-in"
 STAND_IN_NOTE = (
@@ -37,7 +38,7 @@ def build_report(
         "sources": dict(Counter(str(result.answer.get("source")) for result in results)),
         "reasons": dict(Counter(str(reason) for result in results if (reason := result.answer.get("reason")))),
         "slowest_seconds": round(max(result.seconds for result in results), 3),
-        "dimensions": [_dimension(row) for row in rows],
+        "dimensions": [asdict(row) for row in rows],
         "classes": _classes(results),
         "failures": _failures(results),
     }
@@ -54,24 +55,12 @@ def as_text(report: JsonObject) -> str:
         f"{'dimension':<12} {'n':>4} {'passed':>7} {'rate':>6} {'low 95%':>8} {'floor':>6}  verdict",
         *(_table_line(row) for row in report["dimensions"]),
         "",
-        "passed / judged by class: " + "; ".join(_class_line(row) for row in report["classes"]),
+        "passed / judged by class: " + "; ".join(f"{c['class']} {c['passed']}/{c['n']}" for c in report["classes"]),
         "",
         *(_failure_line(failure) for failure in report["failures"]),
         f"{report['verdict']}: {_why(report)}",
     ]
     return "\n".join(lines)
-
-
-def _dimension(row: Row) -> JsonObject:
-    return {
-        "dimension": row.dimension.value,
-        "n": row.n,
-        "passed": row.passed,
-        "rate": round(row.rate, 4),
-        "wilson_low_95": round(row.low, 4),
-        "floor": row.floor,
-        "verdict": row.verdict.value,
-    }
 
 
 def _classes(results: Sequence[CaseResult]) -> list[JsonObject]:
@@ -106,10 +95,6 @@ def _table_line(row: JsonObject) -> str:
         f"{row['dimension']:<12} {row['n']:>4} {row['passed']:>7} {row['rate']:>6.2f} "
         f"{row['wilson_low_95']:>8.3f} {floor:>6}  {row['verdict']}"
     )
-
-
-def _class_line(row: JsonObject) -> str:
-    return f"{row['class']} {row['passed']}/{row['n']}"
 
 
 def _failure_line(failure: JsonObject) -> str:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from service.application.decision import Disposition, JsonObject
 from service.application.triage.contract import TriageAnswer
-from service.evaluation.cases import CaseClass, Dimension, EvalCase
+from service.evaluation.cases import CaseClass, Dimension, EvalCase, first_mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,10 @@ def contract(case: EvalCase, answer: JsonObject) -> Score:
     """The answer is the documented JSON: every field, no other, types as given."""
     try:
         TriageAnswer.model_validate_json(json.dumps(answer), strict=True)
-    except (TypeError, ValueError) as error:
-        return Score(False, f"not the answer's contract: {_short(error)}")
+    except ValidationError as error:
+        return Score(False, f"not the answer's contract: {first_mistake(error)}")
+    except TypeError as error:
+        return Score(False, f"not JSON: {error}")
     return Score(True, "as documented")
 
 
@@ -89,10 +91,3 @@ def _outcome(answer: JsonObject) -> JsonObject:
 
 def _one_of(accepted: list[str], got: object) -> Score:
     return Score(got in accepted, f"wanted {' or '.join(accepted)}, got {got}")
-
-
-def _short(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
