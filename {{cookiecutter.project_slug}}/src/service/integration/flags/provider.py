@@ -7,13 +7,15 @@ before the first document every flag has its code default, which is "off". The k
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from openfeature.contrib.tools.flagd.core import FlagdCore
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
-from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
+from openfeature.exception import TypeMismatchError
+from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy.orm import Session
@@ -23,7 +25,6 @@ from service.application.errors import Invalid, Unavailable
 from service.integration.database.session import Database, cause_of
 from service.integration.flags import document, store
 
-Objects = Sequence[FlagValueType] | Mapping[str, FlagValueType]
 log = logging.getLogger(__name__)
 # The kill file stops the AI. What people approved must still go out.
 SPARED = frozenset({"effects.enabled"})
@@ -104,20 +105,12 @@ class DatabaseFlagProvider(AbstractProvider):
     ) -> FlagResolutionDetails[str]:
         return self._core.resolve_string_value(flag_key, default_value, evaluation_context)
 
-    def resolve_integer_details(
-        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[int]:
-        return self._core.resolve_integer_value(flag_key, default_value, evaluation_context)
+    def _no_other_kind(
+        self, flag_key: str, default_value: Any, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[Any]:
+        raise TypeMismatchError(f"{flag_key}: a flag is a switch or names a release (document.py)")
 
-    def resolve_float_details(
-        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[float]:
-        return self._core.resolve_float_value(flag_key, default_value, evaluation_context)
-
-    def resolve_object_details(
-        self, flag_key: str, default_value: Objects, evaluation_context: EvaluationContext | None = None
-    ) -> FlagResolutionDetails[Objects]:
-        return self._core.resolve_object_value(flag_key, default_value, evaluation_context)
+    resolve_integer_details = resolve_float_details = resolve_object_details = _no_other_kind
 
     def _use(self, newest: JsonObject) -> None:
         document.validate(newest)

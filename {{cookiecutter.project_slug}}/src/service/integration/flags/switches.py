@@ -1,7 +1,6 @@
 """The application's questions, answered from flags. Whatever goes wrong, the answer is "off"."""
 
 import uuid
-from typing import Protocol
 
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
@@ -9,23 +8,16 @@ from openfeature.provider import FeatureProvider
 
 from service.application.identity import Caller
 from service.application.release import Release
+from service.integration.database.releases import SqlReleases
 
 LATEST = "latest"
-
-
-class Releases(Protocol):
-    """Published releases, from memory."""
-
-    def latest(self, use_case: str) -> Release | None: ...
-
-    def by_name(self, name: str) -> Release | None: ...
 
 
 class FlagSwitches:
     """`Rollout` and `EffectsSwitch`. Starts the provider; `internal_tenants` are the first to get anything new."""
 
     def __init__(
-        self, provider: FeatureProvider, releases: Releases, internal_tenants: frozenset[str] = frozenset()
+        self, provider: FeatureProvider, releases: SqlReleases, internal_tenants: frozenset[str] = frozenset()
     ) -> None:
         self._releases, self._internal_tenants = releases, internal_tenants
         # OpenFeature's registry is global; a domain of its own keeps two services in one process apart.
