@@ -8,14 +8,13 @@ them: whoever calls `complete` must also bound it in total.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx2
 from opentelemetry import propagate
 from opentelemetry.util.genai.handler import TelemetryHandler
 
-from service.inference.task import Call, Message, Spent
+from service.inference.task import Call, Message, Reply, Spent
 
 MAX_ANSWER_BYTES = 1_000_000
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
@@ -26,15 +25,6 @@ _FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(?P<inside>.*)\n\s*```\s*\Z", re.DO
 Output = Literal["auto", "schema", "text"]
 Price = Callable[[int, int], float | None]
 UNKNOWN = Spent(cost_usd=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A model's text and what it cost. `model` is the id the endpoint says answered, not the one asked for."""
-
-    text: str
-    model: str
-    spent: Spent
 
 
 class ChatFailure(Exception):
@@ -78,7 +68,7 @@ class ChatModel:
         self._price, self._output = price, output
         self._trying_text = False
 
-    async def complete(self, call: Call) -> Completion:
+    async def complete(self, call: Call) -> Reply:
         """One upstream call. Raises `ChatFailure`, and nothing else, when there is no text to use."""
         in_words = self._output == "text" or (self._output == "auto" and self._trying_text)
         body: dict[str, Any] = {
@@ -100,10 +90,10 @@ class ChatModel:
                 raise
             if self._output == "auto":
                 self._output = "text" if in_words else "schema"
-            completion = self._read(answer, in_words)
-            span.response_model_name = completion.model
-            span.input_tokens, span.output_tokens = completion.spent.input_tokens, completion.spent.output_tokens
-            return completion
+            reply = self._read(answer, in_words)
+            span.response_model_name = reply.model
+            span.input_tokens, span.output_tokens = reply.spent.input_tokens, reply.spent.output_tokens
+            return reply
 
     def _refused(self, in_words: bool) -> bool:
         """In "auto", find out whether it was the schema that was refused. Returns whether to ask again, in words."""
@@ -134,7 +124,7 @@ class ChatModel:
         except httpx2.HTTPError as error:
             raise ChatFailure("model_unreachable", type(error).__name__, UNKNOWN) from error
 
-    def _read(self, body: bytes, in_words: bool) -> Completion:
+    def _read(self, body: bytes, in_words: bool) -> Reply:
         """The first choice's text, or why there is none. The answer is untrusted: nothing about it is assumed."""
         try:
             answer = json.loads(body)
@@ -158,7 +148,7 @@ class ChatModel:
             text = _unfenced(text)
         # The one string that is kept as it came, so it must be a plain name.
         known = isinstance(model, str) and _MODEL_ID.fullmatch(model)
-        return Completion(text=text, model=model if known else "unknown", spent=spent)
+        return Reply(text=text, model=model if known else "unknown", spent=spent)
 
     def _spent(self, input_tokens: object, output_tokens: object) -> Spent:
         read, written = _count(input_tokens), _count(output_tokens)

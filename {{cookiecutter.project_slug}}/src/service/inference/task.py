@@ -30,15 +30,13 @@ class Spent:
         )
 
 
-class Reply(Protocol):
-    """What a model answered."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A model's text and what it cost. `model` is the id the endpoint says answered, not the one asked for."""
 
-    @property
-    def text(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def spent(self) -> Any: ...
+    text: str
+    model: str
+    spent: Spent
 
 
 class CircuitBreaker(Protocol):

@@ -18,10 +18,10 @@ from service.inference import screening
 from service.inference.breaker import Breaker
 from service.inference.gateway import Gateway
 from service.inference.guards import Refused
-from service.inference.models import ChatModel, Completion
+from service.inference.models import ChatModel
 from service.inference.pii import Hidden, Pseudonymiser
 from service.inference.prompts import render
-from service.inference.task import Answered, Call, Limits, NoUsableAnswer, Spent, Target, Task
+from service.inference.task import Answered, Call, Limits, NoUsableAnswer, Reply, Spent, Target, Task
 from service.inference.triage_guard import guard
 from service.inference.watch import ModelWatch
 
@@ -102,10 +102,10 @@ class ModelTriager:
         return self.pseudonymiser.hide(texts)
 
     def _target(self, source: str, model: ChatModel) -> Target:
-        async def ask(call: Call) -> Completion:
-            completion = await model.complete(call)
-            self.watch.named(model.name, completion.model)
-            return completion
+        async def ask(call: Call) -> Reply:
+            reply = await model.complete(call)
+            self.watch.named(model.name, reply.model)
+            return reply
 
         return Target(source, ask, self.breakers.setdefault(source, Breaker()))
 
