@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.application.decision import ModelUnusable
 from service.application.triage.contract import Ticket
-from service.application.unusable import ModelUnusable
 from service.cli.migrate import releases_from
 from service.inference.models import ChatModel
 from service.inference.pii import Pseudonymiser

@@ -22,11 +22,10 @@ from opentelemetry import trace
 
 from service.api.disconnect import ClientGone, while_connected
 from service.api.inference import KEPT_RELEASES, MAX_BODY_BYTES, create_inference_app
-from service.application.decision import Prediction, Reason, Source, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictRequest, answer_of
-from service.application.unusable import ModelUnusable
 from service.inference import remote
 from service.inference.remote import RemoteTriager
 from tests.processes import free_port, running, serving

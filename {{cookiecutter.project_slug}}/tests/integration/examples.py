@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.application.decision import Decision, Disposition, Effect, JsonObject, Source, Usage
-from service.application.idempotency import Opened
+from service.application.held import Opened
 from service.application.identity import Caller, Role
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database

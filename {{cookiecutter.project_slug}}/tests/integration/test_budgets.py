@@ -7,7 +7,7 @@ from threading import Barrier
 
 import pytest
 
-from service.application.budget import Scope, Spender
+from service.application.held import Scope, Spender
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.session import Database, open_database
 from tests.integration.examples import used

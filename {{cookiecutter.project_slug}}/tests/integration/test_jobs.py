@@ -19,7 +19,7 @@ from opentelemetry import trace
 from sqlalchemy import text
 
 from service.application.errors import Unavailable
-from service.application.idempotency import Opened
+from service.application.held import Opened
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import EffectRow

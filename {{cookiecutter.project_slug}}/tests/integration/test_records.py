@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event, update
 
-from service.application.budget import Spender
 from service.application.decision import Disposition, Earlier, Source, Usage
 from service.application.errors import Conflict, InProgress, KeyReused, Unavailable
-from service.application.idempotency import Opened
+from service.application.held import Opened, Spender
 from service.application.identity import Caller
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.records import SqlRecords

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 
 from service.application.decision import Disposition, Reason, Source, Usage
 from service.application.errors import Conflict
-from service.application.idempotency import Opened
+from service.application.held import Opened
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewState, Verdict
 from service.application.review.use_case import Judgement, Reviewable, ReviewWork

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from service.application.decision import Prediction, Reason, Source, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.release import Release, Thresholds
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PredictAnswer, PredictRequest, answer_of
-from service.application.unusable import ModelUnusable
 
 OUTCOME = TriageOutcome.model_validate(
     {

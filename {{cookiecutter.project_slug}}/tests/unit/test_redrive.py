@@ -6,16 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.application.budget import Hold
-from service.application.decision import Disposition, Prediction, Reason, Source, Usage
+from service.application.decision import Disposition, ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.errors import Invalid
-from service.application.idempotency import Opened
+from service.application.held import Hold, Opened
 from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import TriageOutcome
 from service.application.triage.redrive import BATCH_S, OUTSIDE_CONTRACT, PAGE, RedriveTickets
 from service.application.triage.use_case import TriageTicket
-from service.application.unusable import ModelUnusable
 from service.application.waiting import Counted, Place, Queue, Waiter, Window
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

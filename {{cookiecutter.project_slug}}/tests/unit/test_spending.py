@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from service.application.budget import Scope
+from service.application.held import Scope
 from service.integration.telemetry.spending import SpendingWatch
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

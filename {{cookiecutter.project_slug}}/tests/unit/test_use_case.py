@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.application.budget import Hold, Spender
-from service.application.decision import Earlier, Prediction, Reason, Source, Usage
+from service.application.decision import Earlier, ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.errors import Unavailable
-from service.application.idempotency import Claim, Opened
+from service.application.held import Claim, Hold, Opened, Spender
 from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.use_case import TriageTicket
-from service.application.unusable import ModelUnusable
 
 CALLER = Caller("ann", "acme", frozenset({Role.CALLER}))
 TICKET = Ticket(subject="Refund", body="I was charged twice for order 4711.")

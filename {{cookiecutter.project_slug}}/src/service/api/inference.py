@@ -11,12 +11,11 @@ from starlette.exceptions import HTTPException
 from service.api import health
 from service.api.app import Lifespan, bare_app
 from service.api.disconnect import while_connected
-from service.application.decision import Prediction
+from service.application.decision import ModelUnusable, Prediction
 from service.application.errors import Conflict, Invalid
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictRequest, answer_of
-from service.application.unusable import ModelUnusable
 
 Predict = Callable[[Ticket, Release, str, float], Awaitable[Prediction[TriageOutcome]]]
 MAX_BODY_BYTES = 1_000_000  # a ticket and a release, whose prompt may be long

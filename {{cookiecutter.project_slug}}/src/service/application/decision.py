@@ -98,6 +98,15 @@ class Prediction(Generic[T]):
     taint: tuple[Name, ...] = ()
 
 
+class ModelUnusable(Exception):
+    """The one thing inference may raise: no validated outcome, and why. `usage` was spent all the same."""
+
+    def __init__(self, reason: Reason, usage: Usage | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.usage = usage or Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One answered request, as it is stored. By rules: the release that would have been asked.

@@ -16,11 +16,10 @@ import httpx2
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
-from service.application.decision import Prediction, Reason, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictAnswer, PredictRequest
-from service.application.unusable import ModelUnusable
 
 log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)

@@ -10,10 +10,9 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from service.application.decision import Prediction, Reason, Source, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
-from service.application.unusable import ModelUnusable
 from service.inference import screening
 from service.inference.breaker import Breaker
 from service.inference.gateway import Gateway

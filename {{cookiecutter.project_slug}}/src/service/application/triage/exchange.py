@@ -7,11 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.application.decision import Prediction, Reason, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Usage
 from service.application.release import Release
 from service.application.text import Name
 from service.application.triage.contract import Ticket, TriageOutcome
-from service.application.unusable import ModelUnusable
 
 PATH = "/v1/predict/triage"
 

@@ -10,14 +10,13 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from service.application.decision import Decision, Disposition, Effect, Reason
+from service.application.decision import Decision, Disposition, Effect, ModelUnusable, Reason
 from service.application.errors import Invalid
-from service.application.idempotency import Opened
+from service.application.held import Opened
 from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket
 from service.application.triage.use_case import Asked, TriageTicket, effect_if_auto
-from service.application.unusable import ModelUnusable
 from service.application.waiting import ABOUT_THE_MESSAGE, Batch, Counted, Left, Place, Waiter, Window
 
 PAGE = 50

@@ -8,26 +8,25 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from service.application.budget import Spender
 from service.application.decision import (
     Decision,
     Disposition,
     Earlier,
     Effect,
     JsonObject,
+    ModelUnusable,
     Prediction,
     Reason,
     Source,
     Usage,
 )
 from service.application.errors import Unavailable
-from service.application.idempotency import Opened
+from service.application.held import Opened, Spender
 from service.application.identity import Caller
 from service.application.release import Release, Thresholds
 from service.application.triage import rules
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.policy import disposition
-from service.application.unusable import ModelUnusable
 
 USE_CASE = "triage"
 # Who wrote is not part of a question: two customers with the same words get the same answer.

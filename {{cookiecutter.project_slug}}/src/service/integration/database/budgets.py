@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from service.application.budget import Hold, Scope, Spender
+from service.application.held import Hold, Scope, Spender
 from service.integration.database.tables import BudgetRow, table_of
 
 # Told after every change: whose budget, by name, the share of it that is used, and of which day.

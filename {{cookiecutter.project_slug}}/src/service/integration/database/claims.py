@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.application.errors import Conflict, InProgress, KeyReused
-from service.application.idempotency import Claim
+from service.application.held import Claim
 from service.integration.database.tables import IdempotencyRow, table_of
 
 _row = table_of(IdempotencyRow)

@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
-from service.application.budget import Spender
 from service.application.decision import Decision, Disposition, Earlier, Effect, JsonObject, Source, Usage
 from service.application.errors import Unavailable
-from service.application.idempotency import Claim, Opened
+from service.application.held import Claim, Opened, Spender
 from service.application.identity import Caller
 from service.application.review.contract import Verdict
 from service.integration.database import audit, claims, decisions

@@ -8,7 +8,7 @@ from threading import Lock
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from service.application.budget import Scope
+from service.application.held import Scope
 
 # Per cent of a budget, and how loudly it is said that they are used.
 LEVELS = {80: logging.WARNING, 100: logging.ERROR}
