@@ -42,9 +42,7 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     if config.data.spacy_model:
         detectors.append(_names(config))
     hosts = _allowed_hosts(config)
-    # One client each: calls that a hung primary holds must not keep the backup from a connection.
     http = http_client(closing, model.attempt_s, hosts)
-    backup_http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
     try:
         price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
@@ -56,19 +54,24 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     if model.backup_url:
         require(BACKUP_MODEL_NAME=model.backup_name)
         backup = ChatModel(
-            backup_http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
+            http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
         )
     # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
-    limits = Limits(model.deadline_s, model.attempt_s, reserve_s=min(2.0, model.deadline_s / 10))
+    reserve_s = min(2.0, model.deadline_s / 10)
+    limits = Limits(model.deadline_s, min(model.attempt_s, model.deadline_s - 2 * reserve_s), reserve_s)
     hides_slowly = bool(config.data.spacy_model)
     return ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly)
 
 
 def http_client(closing: AsyncExitStack, longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:
-    """A client that keeps no cookies and, given `hosts`, talks to no other. Its time-outs are per read, not totals."""
+    """A client that keeps no cookies and, given `hosts`, talks to no other. Its time-outs are per read, not totals.
+
+    Nobody waits for a connection: that time would be missing later, and look as if the other side were slow.
+    """
     http = httpx2.AsyncClient(
+        # An own transport, so that no proxy that the environment names gets to read what customers wrote.
+        transport=httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=None, max_keepalive_connections=50)),
         timeout=httpx2.Timeout(longest_s, connect=2.0),
-        limits=httpx2.Limits(max_connections=100, max_keepalive_connections=50),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # one tenant's answer must not mark another's call
         event_hooks={"request": [] if hosts is None else [destinations.only(hosts)]},
     )

@@ -4,7 +4,8 @@ import asyncio
 import gzip
 import json
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -18,7 +19,7 @@ from service.application.decision import ModelUnusable
 from service.application.triage.contract import Ticket
 from service.cli.migrate import releases_from
 from service.inference.models import ChatModel
-from service.inference.pii import Pseudonymiser
+from service.inference.pii import Found, Pseudonymiser
 from service.inference.pii_structured import StructuredDetector
 from service.inference.prices import price_of
 from service.inference.task import Limits
@@ -61,18 +62,23 @@ def backup():
         yield url
 
 
-def triage(primary_url: str, backup_url: str | None = None, ticket=TICKET, times=1, api_key=lambda: "key", **more):
+@asynccontextmanager
+async def engine(primary_url: str, backup_url: str | None = None, api_key=lambda: "key", **more):
+    spans = TelemetryHandler(instrumentation_scope_name="test")
+    async with httpx2.AsyncClient(timeout=10) as http:
+
+        def model(url: str) -> ChatModel:
+            return ChatModel(http, f"{url}/v1", "stand-in-primary-1", api_key, spans, price_of("", "1/2"), **more)
+
+        backup = model(backup_url) if backup_url else None
+        yield ModelTriager(model(primary_url), backup, Pseudonymiser([StructuredDetector()]), LIMITS)
+
+
+def triage(*urls: str, ticket=TICKET, times=1, **more):
     """The last of so many predictions, one after the other, by one engine."""
 
     async def scenario():
-        spans = TelemetryHandler(instrumentation_scope_name="test")
-        async with httpx2.AsyncClient(timeout=10) as http:
-
-            def model(url: str) -> ChatModel:
-                return ChatModel(http, f"{url}/v1", "stand-in-primary-1", api_key, spans, price_of("", "1/2"), **more)
-
-            backup = model(backup_url) if backup_url else None
-            triager = ModelTriager(model(primary_url), backup, Pseudonymiser([StructuredDetector()]), LIMITS)
+        async with engine(*urls, **more) as triager:
             for _ in range(times):
                 prediction = await triager.triage(ticket, RELEASE, "acme")
             return prediction
@@ -194,6 +200,9 @@ def test_the_message_stands_between_random_lines_that_differ_each_time(primary):
     assert "charged twice" in first
 
 
+REFUSED = "against-the-policy-of-this-endpoint"
+
+
 class Endpoint:
     """In front of the stand-in: an endpoint that refuses `response_format`, or drops it and likes code fences."""
 
@@ -204,7 +213,7 @@ class Endpoint:
         body = await request.json()
         native = body.pop("response_format", None) is not None
         self.asked.append("schema" if native else "text")
-        if native and self.refuses:
+        if (native and self.refuses) or REFUSED in json.dumps(body):
             return Response('{"error": "unknown field response_format"}', 400)
         async with httpx2.AsyncClient() as http:
             answered = (await http.post(f"{self.behind}/v1/chat/completions", json=body)).json()
@@ -285,17 +294,41 @@ def test_a_gateway_that_retries_multiplies_upstream_calls_so_its_retries_must_be
     assert calls(primary) + calls(backup) - before == upstream
 
 
-def test_a_bad_request_that_is_not_about_the_schema_costs_one_extra_call_and_only_once(primary):
-    async def refuse(_request: Request) -> Response:
-        asked.append(1)
-        return Response("{}", 400)
+def test_a_message_that_an_endpoint_refuses_decides_nothing_about_how_it_takes_schemas(primary):
+    """It refuses schemas, too, and its first message is the bad one: the next must still be asked in words."""
+    bad = Ticket(subject="Refuse me", body=f"{TICKET.body} {REFUSED}")
 
-    asked: list[int] = []
-    with serving(Starlette(routes=[Route("/v1/chat/completions", refuse, methods=["POST"])])) as url:
-        for expected in (2, 3):
-            with pytest.raises(ModelUnusable, match="model_rejected_request"):
-                triage(url, times=expected - 1)
-        assert len(asked) == 2 + 2
+    async def scenario(url: str) -> list[str]:
+        became = []
+        async with engine(url) as triager:
+            for ticket in (bad, TICKET, TICKET, bad):
+                try:
+                    became.append((await triager.triage(ticket, RELEASE, "acme")).source.value)
+                except ModelUnusable as failure:
+                    became.append(failure.reason.value)
+        return became
+
+    with endpoint(primary, refuses=True) as (made, url):
+        became = asyncio.run(scenario(url))
+    assert became == ["model_rejected_request", "model", "model", "model_rejected_request"]
+    assert made.asked == ["schema", "text", "schema", "text", "text", "text"]
+
+
+def test_a_caller_is_answered_in_time_however_long_it_takes_to_look_for_personal_data(primary):
+    class Slow:
+        def find(self, _text: str) -> list[Found]:
+            time.sleep(1.0)
+            return []
+
+    async def scenario() -> float:
+        async with engine(primary) as triager:
+            slow = replace(triager, pseudonymiser=Pseudonymiser([Slow()]), hides_slowly=True)
+            began = time.monotonic()
+            with pytest.raises(ModelUnusable, match="deadline"):
+                await slow.triage(TICKET, RELEASE, "acme", within_s=0.3)
+            return time.monotonic() - began
+
+    assert asyncio.run(scenario()) < 0.8
 
 
 def test_the_customers_reference_is_not_sent_to_the_model(primary):

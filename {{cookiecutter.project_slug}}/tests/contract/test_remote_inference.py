@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from service.application.decision import ModelUnusable, Prediction, Reason, Sour
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictRequest, answer_of
+from service.bootstrap_inference import http_client
 from service.inference import remote
 from service.inference.remote import RemoteTriager
 from tests.processes import free_port, running, serving
@@ -60,18 +61,22 @@ class Engine:
     """Does what the ticket's subject says, and remembers how it was asked."""
 
     asked: list[tuple[Ticket, Release, str, float]] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     cancelled_at: float = 0.0
     tasks: int = 0
 
     def forget(self) -> None:
-        for noted in (self.asked, self.headers, self.statuses):
+        for noted in (self.asked, self.calls, self.headers, self.statuses):
             noted.clear()
         self.cancelled_at = 0.0
 
-    async def predict(self, asked: Ticket, release: Release, tenant: str, within_s: float) -> Prediction[TriageOutcome]:
+    async def predict(
+        self, asked: Ticket, release: Release, tenant: str, within_s: float, calls: int
+    ) -> Prediction[TriageOutcome]:
         self.asked.append((asked, release, tenant, within_s))
+        self.calls.append(calls)
         self.tasks = len(asyncio.all_tasks())
         does, _, more = asked.subject.partition(" ")
         if does == "unusable":
@@ -367,13 +372,43 @@ def test_an_engine_that_runs_out_of_time_still_tells_what_was_spent(url):
     assert (failure.reason, failure.usage) == (Reason.DEADLINE, Usage(7, 8, 0.25))
 
 
-def test_a_slow_answer_is_waited_for_also_when_no_connection_is_left_to_ask_after_its_health(url):
-    async def scenario() -> Prediction[TriageOutcome]:
-        async with client(limits=httpx2.Limits(max_connections=1)) as http:
-            triager = RemoteTriager(http, [url], lambda: TOKEN, 10.0)
-            return await triager.triage(ticket(f"take {remote.SILENCE_S + remote.HEALTH_S / 2 + 0.3}"), RELEASE, TENANT)
+async def reads_and_says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A connection of a process that hangs: the kernel still accepts it, and what is sent."""
+    while await reader.read(65_536):
+        pass
+    writer.close()
 
-    assert asyncio.run(scenario()) == PREDICTION
+
+def test_a_hung_process_is_noticed_however_many_requests_it_holds(url):
+    async def scenario() -> tuple[list[Prediction[TriageOutcome]], float]:
+        server = await asyncio.start_server(reads_and_says_nothing, "127.0.0.1", 0, backlog=500)
+        async with server, AsyncExitStack() as closing:
+            hung = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            triager = RemoteTriager(http_client(closing, 20.0), [hung, url], lambda: TOKEN, 20.0)
+            began = time.monotonic()
+            asked = (triager.triage(ticket(), RELEASE, TENANT) for _ in range(150))
+            return await asyncio.gather(*asked), time.monotonic() - began
+
+    answers, seconds = asyncio.run(scenario())
+    assert [answer for answer in answers if answer.outcome != OUTCOME] == []
+    assert seconds < remote.SILENCE_S + remote.HEALTH_S + 4
+
+
+def test_what_a_lost_process_has_asked_is_not_asked_three_times_again(url, engine):
+    async def scenario() -> Prediction[TriageOutcome]:
+        async def reads_and_goes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(65_536)
+            writer.close()
+
+        server = await asyncio.start_server(reads_and_goes, "127.0.0.1", 0)
+        async with server, client() as http:
+            lost = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return await RemoteTriager(http, [lost, url], lambda: TOKEN, 5.0).triage(ticket(), RELEASE, TENANT)
+
+    assert asyncio.run(scenario()).usage.cost_usd is None
+    assert set(engine.calls) == {1}
+    ask(url)
+    assert engine.calls[-1] == 3
 
 
 def test_an_unreachable_address_is_asked_last_for_a_while(url):

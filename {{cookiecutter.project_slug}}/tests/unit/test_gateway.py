@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from service.inference.blocking import BlockingLoop
 from service.inference.breaker import Breaker
 from service.inference.gateway import Gateway
-from service.inference.task import Limits, NoUsableAnswer, Spent, Target, Task
+from service.inference.task import Call, Limits, NoUsableAnswer, Spent, Target, Task
 
 QUICK = Limits(deadline_s=1.0, attempt_s=0.3, reserve_s=0.1)
 
@@ -41,9 +41,11 @@ class Scripted:
 
     script: list[object]
     asked: list[list[dict[str, str]]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
 
     async def __call__(self, call):
         self.asked.append(list(call.messages))
+        self.calls.append(call)
         step = self.script.pop(0)
         if step == "hang":
             await asyncio.sleep(60)
@@ -154,6 +156,22 @@ def test_what_an_attempt_cost_that_timed_out_is_unknown():
     assert answered.spent == Spent(10, 5, None)
 
 
+def test_the_most_that_it_can_have_cost_is_added_up_if_somebody_knows():
+    hung = Target("model", Scripted(["hang"]), None, lambda call: Spent(0, 0, None, call.max_tokens / 100))
+    answered = asyncio.run(Gateway(hung, Target("backup", Scripted(['{"n": 2}']))).ask(TASK))
+    assert answered.spent == Spent(10, 5, None, 8.0 + 0.5)
+
+
+def test_an_attempt_cut_short_says_nothing_about_the_model():
+    in_a_hurry, in_time = replace(TASK, limits=replace(QUICK, deadline_s=0.3)), TASK
+    for task, opens in ((in_a_hurry, False), (in_time, True)):
+        breaker = Breaker()
+        for _ in range(5):
+            with pytest.raises(NoUsableAnswer, match="deadline"):
+                ask(Scripted(["hang"]), task=task, breaker=breaker)
+        assert breaker.is_open is opens
+
+
 def test_an_attempt_that_failed_before_it_cost_anything_leaves_the_cost_known():
     assert ask(Scripted([Broken("model_error")]), Scripted(['{"n": 2}'])).spent.cost_usd == 0.5
 
@@ -190,9 +208,16 @@ def test_a_refused_answer_is_final_nobody_else_is_asked():
     primary, backup = Scripted(['{"n": 1}']), Scripted(['{"n": 2}'])
     with pytest.raises(NoUsableAnswer) as caught:
         ask(primary, backup, refuse(Refusal()))
-    assert caught.value.reason == "output_active_content"
+    assert (caught.value.reason, caught.value.failures) == ("output_active_content", ("output_active_content",))
     assert caught.value.spent == Spent(10, 5, 0.5)
     assert backup.asked == []
+
+
+def test_a_refusal_is_the_reason_also_of_a_repaired_answer():
+    with pytest.raises(NoUsableAnswer) as caught:
+        ask(Scripted(["x", '{"n": 1}']), task=refuse(Refusal()))
+    assert caught.value.reason == "output_active_content"
+    assert caught.value.failures == ("output_unusable", "output_active_content")
 
 
 def test_a_guard_that_cannot_run_refuses():
@@ -212,11 +237,28 @@ def test_an_answer_that_accept_calls_wrong_is_repaired():
     assert "n must be 5 or more" in primary.asked[1][-1]["content"]
 
 
-def test_a_failure_worth_another_try_is_tried_again_as_it_was_and_not_called_a_repair():
-    primary = Scripted([Broken("model_rejected_request", again=True), '{"n": 7}'])
+IN_WORDS = Call(TASK.name, TASK.messages, TASK.schema, 0.0, 800, in_words=True)
+
+
+def test_a_failure_that_names_another_call_has_that_one_made_and_it_is_no_repair():
+    primary = Scripted([Broken("model_rejected_request", again=IN_WORDS), '{"n": 7}'])
     answered = ask(primary)
     assert (answered.source, answered.repaired) == ("model", False)
-    assert primary.asked[0] == primary.asked[1]
+    assert primary.calls[1] is IN_WORDS
+
+
+def test_the_backup_is_asked_as_the_primary_was_at_first():
+    primary, backup = Scripted([Broken("model_rejected_request", again=IN_WORDS), "x"]), Scripted(['{"n": 2}'])
+    ask(primary, backup)
+    assert backup.calls == primary.calls[:1]
+
+
+@pytest.mark.parametrize(("calls", "expected"), [(1, (1, 0)), (2, (2, 0)), (3, (2, 1))])
+def test_no_more_calls_are_made_than_the_task_allows(calls, expected):
+    primary, backup = Scripted(["x", "y"]), Scripted(["z"])
+    with pytest.raises(NoUsableAnswer, match="output_unusable"):
+        ask(primary, backup, replace(TASK, limits=replace(QUICK, calls=calls)))
+    assert (len(primary.asked), len(backup.asked)) == expected
 
 
 def test_an_open_breaker_sends_requests_to_the_backup_at_once():

@@ -6,7 +6,10 @@ import httpx2
 import pytest
 
 from service.inference.models import ChatFailure, ChatModel, _failure_of
-from service.inference.task import Spent
+from service.inference.task import Call, Spent
+
+CALL = Call("number", [{"role": "user", "content": "a number please"}], {"type": "object"}, 0.0, 100)
+LOST = Spent(cost_usd=None, at_most_usd=9.0)
 
 
 def model(output="auto", price=lambda read, written: read * 0.5 + written):
@@ -14,7 +17,7 @@ def model(output="auto", price=lambda read, written: read * 0.5 + written):
 
 
 def _read(body: bytes, in_words: bool = False):
-    return model()._read(body, in_words)
+    return model()._read(body, CALL, in_words)
 
 
 def answer(**message) -> bytes:
@@ -51,11 +54,31 @@ def test_anything_else_is_a_failure_with_its_reason(body, reason):
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("tokens", [-1, "many", 10**12, None, 1.5, True])
-def test_an_absurd_token_count_counts_as_none_and_makes_the_cost_unknown(tokens):
+@pytest.mark.parametrize("tokens", [-1, 0, "many", 5_000, 10**12, None, 1.5, True])
+@pytest.mark.parametrize(("count", "others"), [("prompt_tokens", (0, 2)), ("completion_tokens", (3, 0))])
+def test_a_token_count_that_cannot_be_counts_as_none_and_as_the_most_that_the_call_can_cost(count, others, tokens):
     body = json.loads(answer(content="x"))
-    body["usage"]["prompt_tokens"] = tokens
-    assert _read(json.dumps(body).encode()).spent == Spent(0, 2, None)
+    body["usage"][count] = tokens
+    spent = _read(json.dumps(body).encode()).spent
+    assert (spent.input_tokens, spent.output_tokens, spent.cost_usd) == (*others, None)
+    assert 600 < spent.at_most_usd == model().if_lost(CALL).at_most_usd < 700
+
+
+def test_an_answer_without_a_text_may_have_taken_no_token():
+    body = json.loads(answer(content="", finish="content_filter"))
+    body["usage"]["completion_tokens"] = 0
+    with pytest.raises(ChatFailure, match="content_filtered") as caught:
+        _read(json.dumps(body).encode())
+    assert caught.value.spent == Spent(3, 0, 1.5)
+
+
+def test_without_a_price_not_even_the_most_is_known():
+    assert model(price=lambda _read, _written: None).if_lost(CALL) == Spent(cost_usd=None, at_most_usd=None)
+
+
+@pytest.mark.parametrize(("status", "lost"), [(500, True), (504, True), (503, False), (429, False), (400, False)])
+def test_a_model_may_have_worked_for_nothing_behind_an_error(status, lost):
+    assert _failure_of(httpx2.Response(status), LOST).spent == (LOST if lost else Spent())
 
 
 def test_what_a_refusal_cost_is_kept():
@@ -84,7 +107,7 @@ def test_a_model_asked_natively_may_not():
     ],
 )
 def test_statuses_have_one_reason_each(status, reason):
-    assert _failure_of(httpx2.Response(status)).reason == reason
+    assert _failure_of(httpx2.Response(status), LOST).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -93,7 +116,7 @@ def test_statuses_have_one_reason_each(status, reason):
 )
 def test_a_retry_after_in_seconds_is_understood_and_nothing_else(said, seconds):
     response = httpx2.Response(503, headers=[("Retry-After", said.encode())])
-    assert _failure_of(response).retry_after_s == seconds
+    assert _failure_of(response, LOST).retry_after_s == seconds
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\x00b", "<script>", "x" * 101, "a b", "\u202ename", {"a": 1}, 7, None])

@@ -17,7 +17,7 @@ from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictRequest, answer_of
 
-Predict = Callable[[Ticket, Release, str, float], Awaitable[Prediction[TriageOutcome]]]
+Predict = Callable[[Ticket, Release, str, float, int], Awaitable[Prediction[TriageOutcome]]]
 MAX_BODY_BYTES = 1_000_000  # a ticket and a release, whose prompt may be long
 KEPT_RELEASES = 64
 # Kept back of the caller's time, so that "too late" reaches it as an answer with its cost: a tenth, at most 0.25 s.
@@ -68,7 +68,7 @@ async def predict(request: Request, asked: PredictRequest) -> Response:
     release, left_s = engine.release(asked), asked.deadline_ms / 1000
     within_s = left_s - min(left_s * MARGIN, MARGIN_S)
     try:
-        predicting = engine.predict(asked.ticket, release, asked.tenant, within_s)
+        predicting = engine.predict(asked.ticket, release, asked.tenant, within_s, asked.calls)
         answer = answer_of(await while_connected(request, predicting))
     except ModelUnusable as failure:
         answer = answer_of(failure)

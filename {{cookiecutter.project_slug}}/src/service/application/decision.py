@@ -15,6 +15,7 @@ from service.application.text import Name
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Source(StrEnum):
@@ -72,11 +73,20 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of every upstream call made for one answer, and their price in US dollars (None: unknown)."""
+    """Tokens of every upstream call made for one answer, and their price in US dollars (None: unknown).
+
+    `at_most_usd`: the most an unknown price can be, such as that of a call that timed out; None if unknown, too.
+    """
 
     input_tokens: NonNegativeInt = 0
     output_tokens: NonNegativeInt = 0
-    cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.0
+    cost_usd: Dollars | None = 0.0
+    at_most_usd: Dollars | None = None
+
+    @property
+    def charged_usd(self) -> float | None:
+        """What a budget has to count; None: nobody knows."""
+        return self.at_most_usd if self.cost_usd is None else self.cost_usd
 
 
 @dataclass(frozen=True, slots=True)

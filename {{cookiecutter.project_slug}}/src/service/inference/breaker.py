@@ -29,7 +29,7 @@ class Breaker:
         return self._opened_until is not None
 
     def enter(self) -> int | None:
-        """A ticket for one call, or None: do not call. While open, one call at a time is let through as a probe."""
+        """An admission for one call, or None: do not call. While open, one call at a time is let through as a probe."""
         if self._opened_until is not None:
             now = self._clock()
             if now < max(self._opened_until, self._probe_until):
@@ -37,12 +37,12 @@ class Breaker:
             self._probe_until = now + PROBE_S  # should the probe never report, another may go
         return self._era
 
-    def leave(self, ticket: int, ok: bool | None, retry_after_s: float = 0.0) -> None:
+    def leave(self, admission: int, ok: bool | None, retry_after_s: float = 0.0) -> None:
         """How the call went; None: nobody knows, as when its caller hung up.
 
         A call that began before the last change of state says nothing about the present and is not counted.
         """
-        if ticket != self._era:
+        if admission != self._era:
             return
         self._probe_until = 0.0
         if ok is None:

@@ -4,20 +4,20 @@ Copyable with task.py: needs pydantic, nothing of this project. You give it `Tar
 `Task` (what to ask, which class the answer must fit, what to refuse); what happens when no model helps is left to you.
 
     primary --unusable output--> primary again, told what was wrong --any failure--> backup --> NoUsableAnswer
-    primary --any other failure------------------------------------------------------> backup --> NoUsableAnswer
-    an answer that `accept` refuses: no second try, nobody else is asked ----------------------> NoUsableAnswer
+    primary --failure with another call to make--> that one         --any failure--> backup --> NoUsableAnswer
+    primary --any other failure----------------------------------------------------> backup --> NoUsableAnswer
+    an answer that `accept` refuses: no second try, nobody else is asked --------------------> NoUsableAnswer
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from service.inference.task import Answered, Call, Message, NoUsableAnswer, Reply, Spent, T, Target, Task
+from service.inference.task import Answered, Call, NoUsableAnswer, Reply, Spent, T, Target, Task
 
 # Failures that say the model is down. Others came from a model that answers.
 OUTAGES = frozenset({"deadline", "model_unreachable", "model_rate_limited", "model_error"})
@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 class _RefusedForGood(Exception):
     """The task's `accept` refused an answer."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 @dataclass(slots=True)
 class _Attempts(Generic[T]):
@@ -34,49 +38,53 @@ class _Attempts(Generic[T]):
 
     task: Task[T]
     ends_at: float
+    calls: int = 0
     failures: list[str] = field(default_factory=list)
     spent: Spent = Spent()
-    # What to add to the messages of one more try at the same model; None: it is not worth one.
-    another_try: list[Message] | None = None
+    # What the model that has just failed is worth being asked instead.
+    next_call: Call | None = None
 
-    async def attempt(self, target: Target, steps_behind: int, added: Sequence[Message] = ()) -> Answered[T] | None:
-        limits, self.another_try = self.task.limits, None
-        left = self.ends_at - asyncio.get_running_loop().time() - steps_behind * limits.reserve_s
-        ticket = target.breaker.enter() if target.breaker else 0
-        if left <= 0 or ticket is None:
-            self._left(target, ticket, None)
-            self._failed(target, "deadline" if left <= 0 else "breaker_open")
+    async def attempt(self, target: Target, call: Call, steps_after: int, repairs: bool = False) -> Answered[T] | None:
+        """Ask once. None after a failure, which then stands in `failures`, or when no call is left."""
+        limits, self.next_call = self.task.limits, None
+        if self.calls == limits.calls:
             return None
-        task = self.task
-        call = Call(task.name, [*task.messages, *added], task.schema, task.temperature, task.max_tokens)
+        remaining_s = self.ends_at - asyncio.get_running_loop().time() - steps_after * limits.reserve_s
+        admission = target.breaker.enter() if target.breaker else 0
+        if remaining_s <= 0 or admission is None:
+            self._report(target, admission, None)
+            self._failed(target, "deadline" if remaining_s <= 0 else "breaker_open")
+            return None
+        self.calls += 1
         try:
-            async with asyncio.timeout(min(limits.attempt_s, left)):
+            async with asyncio.timeout(min(limits.attempt_s, remaining_s)):
                 reply = await target.ask(call)
         except TimeoutError:
-            self._left(target, ticket, False)
-            self.spent += Spent(cost_usd=None)  # it may have worked all the time, and be paid for it
+            # Cut short by what came before, it says nothing about the model.
+            self._report(target, admission, None if remaining_s < 0.9 * limits.attempt_s else False)
+            self.spent += target.if_lost(call)
             self._failed(target, "deadline")
             return None
         except asyncio.CancelledError:
-            self._left(target, ticket, None)
+            self._report(target, admission, None)
             raise
         except Exception as error:
-            reason = self._reason_of(error)
-            self._left(target, ticket, reason not in OUTAGES, getattr(error, "retry_after_s", 0.0))
+            reason = self._account_for(error, call)
+            self._report(target, admission, reason not in OUTAGES, getattr(error, "retry_after_s", 0.0))
             self._failed(target, reason)
             return None
-        self._left(target, ticket, True)
+        self._report(target, admission, True)
         self.spent += reply.spent
-        return self._read(target, reply, repaired=bool(added))
+        return self._read(target, call, reply, repairs)
 
-    def _read(self, target: Target, reply: Reply, repaired: bool) -> Answered[T] | None:
+    def _read(self, target: Target, call: Call, reply: Reply, repairs: bool) -> Answered[T] | None:
         try:
             value = self._valid(reply.text)
         except ValueError as error:
-            self.another_try = self._told(reply.text, str(error))
+            self.next_call = self._repairing(call, reply.text, str(error))
             self._failed(target, "output_unusable")
             return None
-        return Answered(value, target.source, reply.model, repaired, tuple(self.failures), self.spent)
+        return Answered(value, target.source, reply.model, repairs, tuple(self.failures), self.spent)
 
     def _valid(self, text: str) -> T:
         try:
@@ -97,37 +105,36 @@ class _Attempts(Generic[T]):
                 raise
             if reason is None:  # a guard that cannot run refuses
                 log.error("accepting an answer raised %s", type(error).__name__, exc_info=error)
-            self.failures.insert(0, reason or "guard_failed")
-            raise _RefusedForGood from error
+            raise _RefusedForGood(reason or "guard_failed") from error
 
     def _failed(self, target: Target, reason: str) -> None:
         self.failures.append(reason)
         log.warning("%s gave no usable answer: %s", target.source, reason)
 
-    def _left(self, target: Target, ticket: int | None, ok: bool | None, retry_after_s: float = 0.0) -> None:
-        if target.breaker and ticket is not None:
-            target.breaker.leave(ticket, ok, retry_after_s)
+    def _report(self, target: Target, admission: int | None, ok: bool | None, retry_after_s: float = 0.0) -> None:
+        if target.breaker and admission is not None:
+            target.breaker.leave(admission, ok, retry_after_s)
 
-    def _reason_of(self, error: Exception) -> str:
+    def _account_for(self, error: Exception, call: Call) -> str:
+        """The reason of a failed call, after noting what it cost and what could be asked instead."""
         reason = _reason_in(error)
         if reason is None:
             log.error("the model client raised %s", type(error).__name__, exc_info=error)
             reason = "model_error"
         self.spent += getattr(error, "spent", Spent())
+        self.next_call = getattr(error, "again", None)
         if reason == "output_unusable":
-            self.another_try = self._told("", "it was not a chat completion with a text")
-        elif getattr(error, "again", False):
-            self.another_try = []
+            self.next_call = self._repairing(call, "", "it was not a chat completion with a text")
         return reason
 
-    def _told(self, said: str, problem: str) -> list[Message]:
+    def _repairing(self, call: Call, said: str, problem: str) -> Call:
         ask = (
             f"That answer cannot be used: {problem[:1000]}\n"
-            f"Answer again, as one JSON object of this schema and nothing else: {json.dumps(self.task.schema)}"
+            f"Answer again, as one JSON object of this schema and nothing else: {json.dumps(call.schema)}"
         )
         said = said[:4000].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
         before = [{"role": "assistant", "content": said}] if said else []
-        return [*before, {"role": "user", "content": ask}]
+        return replace(call, messages=[*call.messages, *before, {"role": "user", "content": ask}])
 
 
 def _reason_in(error: Exception) -> str | None:
@@ -152,17 +159,19 @@ class Gateway:
 
     async def ask(self, task: Task[T]) -> Answered[T]:
         """The first usable answer. Raises `NoUsableAnswer`, at the latest when the deadline is reached."""
-        behind = 1 if self.backup else 0
+        backups = 1 if self.backup else 0
         attempts = _Attempts(task, asyncio.get_running_loop().time() + task.limits.deadline_s)
+        call = Call(task.name, task.messages, task.schema, task.temperature, task.max_tokens)
         try:
-            answered = await attempts.attempt(self.primary, steps_behind=behind + 1)
-            if answered is None and attempts.another_try is not None:
-                answered = await attempts.attempt(self.primary, behind, attempts.another_try)
+            answered = await attempts.attempt(self.primary, call, steps_after=backups + 1)
+            if answered is None and (again := attempts.next_call) is not None:
+                repairs = again.messages is not call.messages
+                answered = await attempts.attempt(self.primary, again, steps_after=backups, repairs=repairs)
             if answered is None and self.backup is not None:
-                answered = await attempts.attempt(self.backup, steps_behind=0)
+                answered = await attempts.attempt(self.backup, call, steps_after=0)
         except _RefusedForGood as refusal:
-            log.warning("an answer was refused: %s", attempts.failures[0])
-            raise NoUsableAnswer(attempts.failures, attempts.spent) from refusal
+            log.warning("an answer was refused: %s", refusal.reason)
+            raise NoUsableAnswer(refusal.reason, [*attempts.failures, refusal.reason], attempts.spent) from refusal
         if answered is None:
-            raise NoUsableAnswer(attempts.failures, attempts.spent)
+            raise NoUsableAnswer(attempts.failures[0], attempts.failures, attempts.spent)
         return answered

@@ -6,8 +6,10 @@ them: whoever calls `complete` must also bound it in total.
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import httpx2
@@ -17,30 +19,31 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 from service.inference.task import Call, Message, Reply, Spent
 
 MAX_ANSWER_BYTES = 1_000_000
+MOST_OUTPUT = 10  # times the tokens that a call may write: what is counted beyond is not believed
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 _FENCED = re.compile(r"\A\s*```(?:json)?\s*\n(?P<inside>.*)\n\s*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 # How the answer's schema is given. "schema": natively, as `response_format`. "text": in words, for endpoints that do
-# not know that field. "auto": natively, unless the endpoint refuses the first such call and accepts it in words.
+# not know that field. "auto": natively, until the endpoint refuses that and accepts the same call in words.
 Output = Literal["auto", "schema", "text"]
 Price = Callable[[int, int], float | None]
-UNKNOWN = Spent(cost_usd=None)
+log = logging.getLogger(__name__)
 
 
 class ChatFailure(Exception):
     """The call gave no text to use. `reason` is one of a short list; `detail` is for our logs, not for callers.
 
-    `again`: the same call is worth another try, because it will be put differently. `retry_after_s`: what the
-    endpoint asked for, in seconds; 0 if nothing.
+    `status` is that of HTTP, 0 if there was none. `retry_after_s`: what the endpoint asked for, in seconds; 0 if
+    nothing. `again`: the call to make instead, if one is worth it.
     """
 
-    def __init__(self, reason: str, detail: str = "", spent: Spent = Spent(), retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, detail: str = "", spent: Spent = Spent(), status: int = 0, retry_after_s: float = 0.0
+    ) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-        self.detail = detail
-        self.spent = spent
-        self.retry_after_s = retry_after_s
-        self.again = False
+        self.reason, self.detail, self.spent = reason, detail, spent
+        self.status, self.retry_after_s = status, retry_after_s
+        self.again: Call | None = None
 
 
 def unknown_price(input_tokens: int, output_tokens: int) -> None:
@@ -66,11 +69,33 @@ class ChatModel:
         self.name = name
         self._http, self._url, self._api_key, self._spans = http, url.rstrip("/"), api_key, spans
         self._price, self._output = price, output
-        self._trying_text = False
 
     async def complete(self, call: Call) -> Reply:
         """One upstream call. Raises `ChatFailure`, and nothing else, when there is no text to use."""
-        in_words = self._output == "text" or (self._output == "auto" and self._trying_text)
+        in_words = call.in_words or self._output == "text"
+        body = self._body(call, in_words)
+        host = httpx2.URL(self._url).host
+        with self._spans.inference("openai", request_model=self.name, server_address=host) as span:
+            span.temperature, span.max_tokens = call.temperature, call.max_tokens
+            try:
+                answer = await self._post(body, self.if_lost(call))
+            except ChatFailure as failure:
+                if failure.status in (400, 422) and self._output == "auto" and not in_words:
+                    failure.again = replace(call, in_words=True)  # it may have been the schema that was refused
+                raise
+            if self._output == "auto":
+                self._output = "text" if in_words else "schema"
+                log.info("%s takes its schema %s", self.name, "in words only" if in_words else "natively")
+            reply = self._read(answer, call, in_words)
+            span.response_model_name = reply.model
+            span.input_tokens, span.output_tokens = reply.spent.input_tokens, reply.spent.output_tokens
+            return reply
+
+    def if_lost(self, call: Call) -> Spent:
+        """What a call may have cost whose answer never came: as many tokens as it has bytes, and all it may write."""
+        return Spent(cost_usd=None, at_most_usd=self._price(_most_input_tokens(call), call.max_tokens))
+
+    def _body(self, call: Call, in_words: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.name,
             "messages": _in_words(call) if in_words else list(call.messages),
@@ -80,31 +105,9 @@ class ChatModel:
         if not in_words:
             schema = {"name": call.name, "strict": True, "schema": call.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        host = httpx2.URL(self._url).host
-        with self._spans.inference("openai", request_model=self.name, server_address=host) as span:
-            span.temperature, span.max_tokens = call.temperature, call.max_tokens
-            try:
-                answer = await self._post(body)
-            except ChatFailure as failure:
-                failure.again = failure.detail in ("HTTP 400", "HTTP 422") and self._refused(in_words)
-                raise
-            if self._output == "auto":
-                self._output = "text" if in_words else "schema"
-            reply = self._read(answer, in_words)
-            span.response_model_name = reply.model
-            span.input_tokens, span.output_tokens = reply.spent.input_tokens, reply.spent.output_tokens
-            return reply
+        return body
 
-    def _refused(self, in_words: bool) -> bool:
-        """In "auto", find out whether it was the schema that was refused. Returns whether to ask again, in words."""
-        if self._output != "auto":
-            return False
-        self._trying_text = not in_words
-        if in_words:  # so it was not the schema
-            self._output = "schema"
-        return not in_words
-
-    async def _post(self, body: dict[str, Any]) -> bytes:
+    async def _post(self, body: dict[str, Any], if_lost: Spent) -> bytes:
         key = self._api_key()
         headers = {"Accept-Encoding": "identity"}  # a few kilobytes could unpack to all of the memory
         if key:
@@ -115,27 +118,27 @@ class ChatModel:
                 "POST", f"{self._url}/chat/completions", json=body, headers=headers
             ) as response:
                 if response.status_code != 200:
-                    raise _failure_of(response)
-                return await _bounded(response)
+                    raise _failure_of(response, if_lost)
+                return await _bounded(response, if_lost)
         except (httpx2.ConnectTimeout, httpx2.ConnectError, httpx2.PoolTimeout) as error:
             raise ChatFailure("model_unreachable", type(error).__name__) from error
         except httpx2.TimeoutException as error:
-            raise ChatFailure("deadline", type(error).__name__, UNKNOWN) from error
+            raise ChatFailure("deadline", type(error).__name__, if_lost) from error
         except httpx2.HTTPError as error:
-            raise ChatFailure("model_unreachable", type(error).__name__, UNKNOWN) from error
+            raise ChatFailure("model_unreachable", type(error).__name__, if_lost) from error
 
-    def _read(self, body: bytes, in_words: bool) -> Reply:
+    def _read(self, body: bytes, call: Call, in_words: bool) -> Reply:
         """The first choice's text, or why there is none. The answer is untrusted: nothing about it is assumed."""
         try:
             answer = json.loads(body)
             choice, usage = answer["choices"][0], answer.get("usage") or {}
             message, finish = choice["message"], choice.get("finish_reason")
-            spent = self._spent(usage.get("prompt_tokens"), usage.get("completion_tokens"))
             text, refusal = message.get("content"), message.get("refusal")
+            spent = self._spent(call, usage.get("prompt_tokens"), usage.get("completion_tokens"), least=bool(text))
             called_tool, model = message.get("tool_calls") or message.get("function_call"), answer.get("model")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             problem = f"not a chat completion: {type(error).__name__}"
-            raise ChatFailure("output_unusable", problem, UNKNOWN) from error
+            raise ChatFailure("output_unusable", problem, self.if_lost(call)) from error
         if refusal:
             raise ChatFailure("model_refused", "", spent)
         if finish == "length":
@@ -150,29 +153,32 @@ class ChatModel:
         known = isinstance(model, str) and _MODEL_ID.fullmatch(model)
         return Reply(text=text, model=model if known else "unknown", spent=spent)
 
-    def _spent(self, input_tokens: object, output_tokens: object) -> Spent:
-        read, written = _count(input_tokens), _count(output_tokens)
+    def _spent(self, call: Call, read: object, written: object, least: int) -> Spent:
+        """Tokens as counted by the endpoint, if that can be: one wrong count could spend everybody's budget."""
+        read = _count(read, 1, _most_input_tokens(call))
+        written = _count(written, least, MOST_OUTPUT * call.max_tokens)  # some count what a model thought, too
         if read is None or written is None:
-            return Spent(read or 0, written or 0, None)
+            return replace(self.if_lost(call), input_tokens=read or 0, output_tokens=written or 0)
         return Spent(read, written, self._price(read, written))
 
 
-async def _bounded(response: httpx2.Response) -> bytes:
+async def _bounded(response: httpx2.Response, if_lost: Spent) -> bytes:
     chunks = bytearray()
     async for chunk in response.aiter_raw():
         chunks += chunk
         if len(chunks) > MAX_ANSWER_BYTES:
-            raise ChatFailure("output_unusable", f"more than {MAX_ANSWER_BYTES} bytes")
+            raise ChatFailure("output_unusable", f"more than {MAX_ANSWER_BYTES} bytes", if_lost)
     return bytes(chunks)
 
 
-def _failure_of(response: httpx2.Response) -> ChatFailure:
+def _failure_of(response: httpx2.Response, if_lost: Spent) -> ChatFailure:
     """By status only: a vendor's error text may quote our prompt or key, so it is never read."""
     status = response.status_code
-    if status == 429 or status >= 500:
-        reason = "model_rate_limited" if status == 429 else "model_error"
-        return ChatFailure(reason, f"HTTP {status}", retry_after_s=_seconds(response.headers.get("retry-after", "")))
-    return ChatFailure("model_rejected_request" if 400 <= status < 500 else "model_error", f"HTTP {status}")
+    if 400 <= status < 500 and status != 429:
+        return ChatFailure("model_rejected_request", f"HTTP {status}", status=status)
+    reason = "model_rate_limited" if status == 429 else "model_error"
+    spent = if_lost if status >= 500 and status != 503 else Spent()  # a model may have worked behind a 500 or 504
+    return ChatFailure(reason, f"HTTP {status}", spent, status, _seconds(response.headers.get("retry-after", "")))
 
 
 def _seconds(retry_after: str) -> float:
@@ -192,5 +198,10 @@ def _unfenced(text: str) -> str:
     return found["inside"] if found else text
 
 
-def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value < 10_000_000 else None
+def _most_input_tokens(call: Call) -> int:
+    """No token is shorter than a byte; the rest is for what endpoints put around messages and schema."""
+    return 1000 + len(json.dumps([*call.messages, call.schema], ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def _count(value: object, least: int, most: int) -> int | None:
+    return value if type(value) is int and least <= value <= most else None

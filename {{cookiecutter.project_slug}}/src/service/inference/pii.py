@@ -69,9 +69,9 @@ class Hidden:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._given = {shaped[0] for text in texts for shaped in PLACEHOLDER.finditer(text)}
-        self._salt = secrets.token_hex(3)
-        while any(self._salt in text.lower() for text in texts):
-            self._salt = secrets.token_hex(3)
+        self._salt = secrets.token_hex(3).upper()
+        while any(self._salt in text.upper() for text in texts):
+            self._salt = secrets.token_hex(3).upper()
         self._placeholders: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self.kinds: Counter[str] = Counter()
@@ -80,14 +80,14 @@ class Hidden:
         return f"Hidden({', '.join(f'{kind}={count}' for kind, count in sorted(self.kinds.items()))})"
 
     def restore(self, text: str) -> str:
-        """The text with this request's placeholders turned back. Any other stays as it is."""
-        return PLACEHOLDER.sub(lambda shaped: self._values.get(shaped[0], shaped[0]), text)
+        """The text with this request's placeholders turned back, in capitals or not. Any other stays as it is."""
+        return PLACEHOLDER.sub(lambda shaped: self._values.get(shaped[0].upper(), shaped[0]), text)
 
     def foreign(self, text: str) -> bool:
         """Whether the text holds a placeholder, or a damaged one of ours, that was neither made here nor given."""
         shaped = [match[0] for match in PLACEHOLDER.finditer(text)]
-        ours = sum(placeholder in self._values for placeholder in shaped)
-        return text.lower().count(self._salt) > ours or not self._given.union(self._values).issuperset(shaped)
+        others = [placeholder for placeholder in shaped if placeholder.upper() not in self._values]
+        return text.upper().count(self._salt) > len(shaped) - len(others) or not self._given.issuperset(others)
 
     def _hide(self, text: str, found: Iterable[Found]) -> str:
         parts, at = list[str](), 0

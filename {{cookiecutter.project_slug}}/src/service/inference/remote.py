@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NoReturn
 
 import httpx2
@@ -26,6 +27,7 @@ tracer = trace.get_tracer(__name__)
 MAX_ANSWER_BYTES = 1_000_000
 CONNECT_S, AVOIDED_S = 1.0, 5.0
 SILENCE_S, HEALTH_S = 2.0, 2.0  # every so often a slow process must show that it lives, within so long
+Body = Callable[[int, bool], bytes]  # for so many upstream calls, with or without the release's bundle
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -39,7 +41,10 @@ class _Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RemoteTriager:
-    """Implements the application's `Triager`. `token` is called for each request; `deadline_s` is the total."""
+    """Implements the application's `Triager`. `token` is called for each request; `deadline_s` is the total.
+
+    `http` must have a connection for everybody, or those that a hung process holds hide that it hangs.
+    """
 
     http: httpx2.AsyncClient
     urls: Sequence[str]
@@ -51,10 +56,15 @@ class RemoteTriager:
         """The first answer. Raises `ModelUnusable`, at the latest when the deadline is reached."""
         digest, ends_at, asked = release.digest, time.monotonic() + self.deadline_s, list[str]()
 
-        def body(bundle: bool) -> bytes:
-            left_ms, sent = max(1, int((ends_at - time.monotonic()) * 1000)), release if bundle else None
-            request = PredictRequest(ticket=ticket, digest=digest, tenant=tenant, deadline_ms=left_ms, release=sent)
-            return request.to_json()
+        def body(calls: int, bundle: bool) -> bytes:
+            return PredictRequest(
+                ticket=ticket,
+                digest=digest,
+                tenant=tenant,
+                deadline_ms=max(1, int((ends_at - time.monotonic()) * 1000)),
+                calls=calls,
+                release=release if bundle else None,
+            ).to_json()
 
         try:
             async with asyncio.timeout(self.deadline_s):
@@ -63,13 +73,15 @@ class RemoteTriager:
             self._avoid(asked[-1])
             raise ModelUnusable(Reason.DEADLINE, Usage(cost_usd=None)) from None
 
-    async def _first_answer(self, body: Callable[[bool], bytes], asked: list[str]) -> Prediction[TriageOutcome]:
+    async def _first_answer(self, body: Body, asked: list[str]) -> Prediction[TriageOutcome]:
         failures: list[_Failed] = []
         now = time.monotonic()
         for url in sorted(self.urls, key=lambda url: self._avoided.get(url, now) > now):
             asked.append(url)
+            # What a lost process has asked nobody knows: the next one may ask once, and not three times again.
+            calls = 1 if any(failure.spent for failure in failures) else 3
             try:
-                prediction = await self._ask(url, body)
+                prediction = await self._ask(url, partial(body, calls))
                 return replace(prediction, usage=_total(prediction.usage, failures))
             except ModelUnusable as unusable:
                 raise ModelUnusable(unusable.reason, _total(unusable.usage, failures)) from None
@@ -127,12 +139,10 @@ class RemoteTriager:
 
     async def _lives(self, url: str) -> bool:
         """Whether it answers by itself: 502 to 504 are a proxy's word for a process that does not."""
-        health, patience = f"{url.rstrip('/')}/health/live", httpx2.Timeout(HEALTH_S, pool=HEALTH_S / 2)
+        health = f"{url.rstrip('/')}/health/live"
         try:
-            async with asyncio.timeout(HEALTH_S), self.http.stream("GET", health, timeout=patience) as response:
+            async with asyncio.timeout(HEALTH_S), self.http.stream("GET", health, timeout=HEALTH_S) as response:
                 return response.status_code not in (502, 503, 504)
-        except httpx2.PoolTimeout:
-            return True  # every connection of ours is taken, which says nothing about it
         except (TimeoutError, httpx2.HTTPError):
             return False
 
@@ -142,7 +152,7 @@ class RemoteTriager:
 
 def _total(usage: Usage, failures: Sequence[_Failed]) -> Usage:
     """What an attempt cost that was cut off nobody knows."""
-    return replace(usage, cost_usd=None) if any(failure.spent for failure in failures) else usage
+    return replace(usage, cost_usd=None, at_most_usd=None) if any(failure.spent for failure in failures) else usage
 
 
 def _read(status: int, answer: bytes) -> Prediction[TriageOutcome]:

@@ -15,19 +15,22 @@ Message = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Tokens, and US dollars: None when any part of them is unknown."""
+    """Tokens, and US dollars: `cost_usd` is None when any part is unknown, `at_most_usd` then is the most it can be.
+
+    Both are None when that is unknown, too.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
+    at_most_usd: float | None = None
 
     def __add__(self, other: "Spent") -> "Spent":
-        known = self.cost_usd is not None and other.cost_usd is not None
-        return Spent(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            (self.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
-        )
+        tokens = self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+        if self.cost_usd is not None and other.cost_usd is not None:
+            return Spent(*tokens, self.cost_usd + other.cost_usd)
+        most = [spent.at_most_usd if spent.cost_usd is None else spent.cost_usd for spent in (self, other)]
+        return Spent(*tokens, None, None if None in most else sum(filter(None, most)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,26 @@ class CircuitBreaker(Protocol):
     """Says whether to call, and is told how it went (breaker.py)."""
 
     def enter(self) -> int | None: ...
-    def leave(self, ticket: int, ok: bool | None, retry_after_s: float = 0.0) -> None: ...
+    def leave(self, admission: int, ok: bool | None, retry_after_s: float = 0.0) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One upstream call: messages, the JSON schema of the answer under a name, parameters."""
+    """One upstream call: messages, the JSON schema of the answer under a name, parameters.
+
+    `in_words`: the endpoint is not given the schema as such but told of it in words.
+    """
 
     name: str
     messages: Sequence[Message]
     schema: dict[str, Any]
     temperature: float
     max_tokens: int
+    in_words: bool = False
+
+
+def _unknown(_call: Call) -> Spent:
+    return Spent(cost_usd=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +73,24 @@ class Target:
     """A model to ask.
 
     `ask` may raise anything; of an exception these attributes are used if it has them: `reason`, a short name;
-    `spent`; `retry_after_s`; `again`, true when the very same call is worth one more try.
+    `spent`; `retry_after_s`; `again`, the call that is worth making instead. `if_lost` is what a call has to be
+    counted as of which no more was heard.
     """
 
     source: str
     ask: Callable[[Call], Awaitable[Reply]]
     breaker: CircuitBreaker | None = None
+    if_lost: Callable[[Call], Spent] = _unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds. `reserve_s` is kept back for each step that may still follow, so a hang always reaches it."""
+    """Seconds, and upstream calls. `reserve_s` is kept for each step that may still follow, so a hang reaches it."""
 
     deadline_s: float = 20.0
     attempt_s: float = 8.0
     reserve_s: float = 2.0
+    calls: int = 3
 
 
 def _as_it_is(answer: T) -> T:
@@ -114,10 +128,10 @@ class Answered(Generic[T]):
 
 
 class NoUsableAnswer(Exception):
-    """No model gave a usable answer. `reason` is why the first one did not, or why one was refused."""
+    """No model gave a usable answer. `reason` is why an answer was refused, or else why the first attempt failed."""
 
-    def __init__(self, failures: Sequence[str], spent: Spent) -> None:
-        super().__init__(failures[0])
-        self.reason = failures[0]
+    def __init__(self, reason: str, failures: Sequence[str], spent: Spent) -> None:
+        super().__init__(reason)
+        self.reason = reason
         self.failures = tuple(failures)
         self.spent = spent

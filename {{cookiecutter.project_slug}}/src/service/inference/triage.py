@@ -7,8 +7,11 @@ it; what the model wrote must fit the contract, gets the customer's values back,
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
+
+from opentelemetry import trace
 
 from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.release import Release
@@ -21,7 +24,7 @@ from service.inference.models import ChatModel
 from service.inference.pii import Hidden, Pseudonymiser
 from service.inference.prompts import render
 from service.inference.task import Answered, Call, Limits, NoUsableAnswer, Reply, Spent, Target, Task
-from service.inference.triage_guard import guard
+from service.inference.triage_guard import guard, source
 from service.inference.watch import ModelWatch
 
 # Keywords that strict decoders of several vendors refuse; the contract enforces them after the call.
@@ -29,7 +32,7 @@ _NOT_ON_THE_WIRE = {"minLength", "maxLength", "minItems", "maxItems", "minimum",
 TAINT = "customer_text"
 # Changes with what guards refuse or what is shown of a ticket, and so makes a new release.
 GUARDS_VERSION = "guards-1"
-LONG = 1000  # characters, from which on looking for personal data would hold up other requests
+LONG_TEXT = 1000  # characters, from which on looking for personal data would hold up other requests
 log = logging.getLogger(__name__)
 
 
@@ -52,14 +55,17 @@ class ModelTriager:
     pseudonymiser: Pseudonymiser
     limits: Limits = Limits()
     watch: ModelWatch = field(default_factory=ModelWatch)
-    breakers: dict[str, Breaker] = field(default_factory=dict)
+    breakers: dict[str, Breaker] = field(default_factory=lambda: defaultdict(Breaker))
     hides_slowly: bool = False
 
     async def triage(
-        self, ticket: Ticket, release: Release, tenant: str, within_s: float | None = None
+        self, ticket: Ticket, release: Release, tenant: str, within_s: float | None = None, calls: int = 3
     ) -> Prediction[TriageOutcome]:
         """A prediction within the contract, or `ModelUnusable`, within `limits.deadline_s` and `within_s` seconds."""
-        shown = await self._shown(ticket)
+        trace.get_current_span().set_attribute("service.tenant", tenant)
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + min(self.limits.deadline_s, within_s or self.limits.deadline_s)
+        shown = await self._shown(ticket, ends_at)
         task = Task(
             "triage_outcome",
             TriageOutcome,
@@ -68,7 +74,7 @@ class ModelTriager:
             release.temperature,
             release.max_tokens,
             lambda outcome: _accepted(ticket, shown, outcome),
-            self.limits if within_s is None else replace(self.limits, deadline_s=min(self.limits.deadline_s, within_s)),
+            replace(self.limits, deadline_s=ends_at - clock(), calls=calls),
         )
         backup = self._target("backup", self.backup) if self.backup else None
         try:
@@ -78,17 +84,20 @@ class ModelTriager:
             raise ModelUnusable(Reason(failure.reason), _usage(failure.spent)) from failure
         return self._prediction(answered, shown)
 
-    async def _shown(self, ticket: Ticket) -> Shown:
+    async def _shown(self, ticket: Ticket, ends_at: float) -> Shown:
         """Normalised, screened, pseudonymised, marked. The customer's reference stays here: no model needs it."""
         fields = {
             name: screening.normalise(text)
             for name, text in (("subject", ticket.subject), ("body", ticket.body), ("channel", ticket.channel))
             if text is not None
         }
-        hits = screening.screen(f"{ticket.subject}\n{ticket.body}")
+        hits = screening.screen(source(ticket))
         self.watch.screened(hits)
         try:
-            texts, hidden = await self._hide(list(fields.values()))
+            async with asyncio.timeout_at(ends_at):
+                texts, hidden = await self._hide(list(fields.values()))
+        except TimeoutError:
+            raise ModelUnusable(Reason.DEADLINE) from None
         except Exception as error:
             _cannot_look(error)
         boundary = screening.new_boundary()
@@ -96,17 +105,17 @@ class ModelTriager:
         return Shown(screening.spotlight(text, boundary), hidden, boundary, (TAINT, *sorted(hits)))
 
     async def _hide(self, texts: list[str]) -> tuple[list[str], Hidden]:
-        if self.hides_slowly or sum(map(len, texts)) > LONG:
+        if self.hides_slowly or sum(map(len, texts)) > LONG_TEXT:
             return await asyncio.to_thread(self.pseudonymiser.hide, texts)
         return self.pseudonymiser.hide(texts)
 
-    def _target(self, source: str, model: ChatModel) -> Target:
+    def _target(self, name: str, model: ChatModel) -> Target:
         async def ask(call: Call) -> Reply:
             reply = await model.complete(call)
             self.watch.named(model.name, reply.model)
             return reply
 
-        return Target(source, ask, self.breakers.setdefault(source, Breaker()))
+        return Target(name, ask, self.breakers[name], model.if_lost)
 
     def _prediction(self, answered: Answered[TriageOutcome], shown: Shown) -> Prediction[TriageOutcome]:
         self.watch.failed(answered.failures)
@@ -150,14 +159,14 @@ def _restored(outcome: TriageOutcome, hidden: Hidden) -> dict[str, Any]:
 
 
 def _usage(spent: Spent) -> Usage:
-    return Usage(spent.input_tokens, spent.output_tokens, spent.cost_usd)
+    return Usage(spent.input_tokens, spent.output_tokens, spent.cost_usd, spent.at_most_usd)
 
 
 def wire_schema(schema: Any) -> Any:
     """The same JSON schema without the keywords that strict decoders refuse."""
     if isinstance(schema, dict):
         return {
-            key: {name: wire_schema(field) for name, field in value.items()}
+            key: {name: wire_schema(property_) for name, property_ in value.items()}
             if key in ("properties", "$defs")
             else wire_schema(value)
             for key, value in schema.items()

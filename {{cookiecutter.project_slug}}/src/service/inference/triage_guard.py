@@ -11,7 +11,7 @@ _TYPE = re.compile(r"(?!(?:\D*\d){3})[a-z][a-z0-9_ -]{0,49}")
 
 def guard(ticket: Ticket, outcome: TriageOutcome, canary: str) -> None:
     """Returns if the outcome may be used. Raises `Refused`, whose text is its reason and nothing of the outcome."""
-    guards = OutputGuard(source=_source(ticket), canary=canary)
+    guards = OutputGuard(source=source(ticket), canary=canary)
     types = [entity.type for entity in outcome.entities]
     values = [entity.value for entity in outcome.entities]
     texts = [*types, *values, *outcome.evidence, outcome.draft_reply or ""]
@@ -24,6 +24,6 @@ def guard(ticket: Ticket, outcome: TriageOutcome, canary: str) -> None:
     guards.prose(outcome.draft_reply or "")
 
 
-def _source(ticket: Ticket) -> str:
+def source(ticket: Ticket) -> str:
     """What the model was shown, as the customer sent it."""
     return "\n".join(part for part in (ticket.subject, ticket.body, ticket.channel) if part)

@@ -23,12 +23,16 @@ class _Wire(BaseModel):
 
 
 class PredictRequest(_Wire):
-    """`digest` names the release; the bundle itself is sent to a server that does not have it yet."""
+    """`digest` names the release; the bundle itself is sent to a server that does not have it yet.
+
+    `calls` is how many upstream calls may still be made for this request.
+    """
 
     ticket: Ticket
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     tenant: Name
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)]
+    calls: Annotated[int, Field(ge=1, le=3)] = 3
     release: Release | None = None
 
 

@@ -125,7 +125,7 @@ class SqlRecords:
 
     def _settle(self, session: Session, opened: Opened, usage: Usage | None) -> None:
         if self._budgets is not None and opened.hold is not None:
-            self._budgets.settle(session, opened.hold, usage.cost_usd if usage else None)
+            self._budgets.settle(session, opened.hold, usage.charged_usd if usage else None)
 
     def _undo(self, opening: "asyncio.Future[Opened]") -> None:
         """The caller hung up while its request was being opened: give claim and hold back as soon as they are there."""
