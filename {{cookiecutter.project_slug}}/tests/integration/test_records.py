@@ -442,6 +442,15 @@ def test_one_rejection_is_enough_for_no_older_or_repeated_answer_to_be_given_eit
     assert earlier(records) is None
 
 
+def test_a_rejection_is_not_forgotten_however_often_the_question_comes_again(records, database, clock):
+    made(database, clock, "d-old", at=AT, disposition=Disposition.REVIEW)
+    database.write_sync(lambda session: session.execute(update(ReviewItemRow).values(verdict="reject")))
+    for number in range(30):
+        made(database, clock, f"d-{number}", at=AT + timedelta(minutes=number + 1))
+    assert earlier(records) is None
+    assert earlier(records, AT + timedelta(minutes=10)) is None
+
+
 def test_the_newest_answer_is_found_and_none_from_before_the_asked_instant(records, database, clock):
     for day in (1, 3, 2):
         made(database, clock, f"d-{day}", model_version=f"m-{day}", at=AT + timedelta(days=day))

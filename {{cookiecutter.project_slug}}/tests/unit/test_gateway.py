@@ -1,6 +1,8 @@
 """The gateway's failure contract, with targets that behave badly on purpose. No network here."""
 
 import asyncio
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -319,6 +321,29 @@ def test_many_threads_of_a_synchronous_program_share_one_gateway():
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: loop.run(gateway.ask(TASK)).value.n, range(40)))
     assert answers == [7] * 40
+
+
+def test_a_fork_is_told_that_the_loop_is_not_its_own():
+    loop = BlockingLoop()
+    if (child := os.fork()) == 0:
+        signal.alarm(5)  # without an answer it would wait for ever
+        try:
+            loop.run(asyncio.sleep(0))
+        except RuntimeError as error:
+            os._exit(0 if "in each worker" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_on_its_own_loop_it_refuses_to_wait_for_itself():
+    loop = BlockingLoop()
+
+    async def nested():
+        return loop.run(asyncio.sleep(0))
+
+    with pytest.raises(RuntimeError, match="await"):
+        loop.run(nested())
+    assert loop.run(asyncio.sleep(0, "still there")) == "still there"
 
 
 def test_a_synchronous_caller_sees_the_reason_too():

@@ -46,11 +46,42 @@ def test_rendering_fills_variables_and_splits_the_roles():
         (GOOD.replace("## User", "## Customer"), "headings"),
         (GOOD.replace("Be kind.", "It costs $ 5."), "lone"),
         (GOOD.replace("id: greet", "id: [greet"), "not YAML"),
+        (GOOD.replace("[name]", "[[name]]"), "must be names"),
+        (GOOD.replace("[name]", "name"), "must be lists"),
     ],
 )
 def test_a_broken_file_is_refused_with_what_to_change(broken, complaint):
     with pytest.raises(PromptError, match=complaint):
         parse(broken)
+
+
+SECRETS = (
+    "sk-live-4f9a8b7c6d5e4f3a2b1c", "sk_test_4f9a8b7c6d5e4f3a", f"svk_{'4f9a' * 8}", "AKIAABCDEFGHIJKLMNOP",
+    f"AIza{'Sy4_' * 9}", f"ghp_{'a1' * 15}", f"github_pat_{'a1' * 15}", f"glpat-{'a1' * 10}", f"npm_{'a1' * 18}",
+    f"pypi-{'a1' * 25}", f"SG.{'a1' * 10}.x", f"hvs.{'a1' * 14}", f"xoxb-{'12' * 6}", "eyJhbGciOi1.eyJzdWIiOi1.x",
+    "Authorization: Bearer 4f9a8b7c6d5e4f3a2b1c", "-----BEGIN PRIVATE KEY-----", "postgres://app:hunter2@db/x",
+    "https://hooks.chat.example/services/T00/B00/4f9a8b7c6d5e", "MODEL_API_KEY=4f9a8b7c", 'CLIENT_SECRET: "4f9a8b7c"',
+    "aws_secret_access_key = wJalrXUtnFEMI/K7MD", "the password: Hunter2!", "api key: 4f9a8b7c",
+    "access token=4f9a8b7c",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_looks_like_a_secret_is_refused_without_being_repeated(secret):
+    with pytest.raises(PromptError, match="looks like a key or password") as caught:
+        parse(GOOD.replace("Be kind.", f"Be kind. {secret}"))
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "- token: exactly as written", "- password: never ask for it", "key: value", "Secret: keep it",
+        "the basic questions", "a bearer of bad news", "secret = $name", "task-oriented", "see https://docs.example/a/b",
+    ],
+)  # fmt: skip
+def test_prose_about_secrets_is_no_secret(prose):
+    parse(GOOD.replace("Be kind.", f"Be kind. {prose}"))
 
 
 def test_a_missing_value_is_refused():

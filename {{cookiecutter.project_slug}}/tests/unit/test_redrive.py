@@ -221,6 +221,13 @@ def test_a_model_that_fails_on_the_last_ones_is_still_ill():
     assert World(queue(2), Thinker([OUTAGE, ANSWER])).redrive().stopped is None
 
 
+@pytest.mark.parametrize("reason", [Reason.UNUSABLE_OUTPUT, Reason.REJECTED, Reason.GUARD_FAILED])
+def test_messages_that_make_a_model_fail_stop_nobody_behind_them(reason):
+    world = World(queue(9), Thinker([ModelUnusable(reason, Usage(7, 0, 0.01))] * 8 + [ANSWER]))
+    batch = world.redrive()
+    assert (batch.stopped, batch.why, batch.became.total()) == (None, {reason: 8}, 1)
+
+
 def test_messages_that_a_model_will_not_answer_stop_nobody_else():
     world = World(queue(9), Thinker([*[REFUSAL] * 8, ANSWER]))
     batch = world.redrive()

@@ -7,8 +7,11 @@ from datetime import datetime
 from service.application.decision import Disposition, JsonObject, Reason, Source
 
 # A model did answer, and nothing usable or nothing safe came of this one message. That was no outage: it waits for a
-# person, and gets no second try. Nor is it a sign that the next message would fare as badly.
+# person, and gets no second try.
 ABOUT_THE_MESSAGE = frozenset({Reason.REFUSED, Reason.CUT_OFF, Reason.FILTERED, *(r for r in Reason if r.is_refusal)})
+# Failures that the next message would meet as well. Of any other a message itself may be the cause, and a few of those
+# at the head of the queue must not keep the model from everybody behind them.
+ILL = frozenset({Reason.DEADLINE, Reason.UNREACHABLE, Reason.RATE_LIMITED, Reason.MODEL_ERROR, Reason.BREAKER_OPEN})
 
 
 @dataclass(frozen=True, slots=True)

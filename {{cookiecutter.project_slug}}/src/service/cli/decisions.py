@@ -24,6 +24,7 @@ ADVICE = {
     "ai_off": "the AI is off for their callers (`svc flags list`)",
     "no_release": "no release is chosen for their callers (`svc flags list`)",
     "budget_spent": "the budget is spent: raise it, or run this again tomorrow (UTC)",
+    "model_rejected_request": "the model rejects them: look at its key and name, and at what they say",
 }
 
 
@@ -38,6 +39,7 @@ class Walk:
 
     ask: Ask
     window: JsonObject
+    rate: float
     sums: Counter[str] = field(default_factory=Counter)
     why: Counter[str] = field(default_factory=Counter)
 
@@ -45,26 +47,29 @@ class Walk:
         """Candidates and queue as they are now."""
         return self.ask("GET", "/v1/redrive", params=self.window)
 
-    def to_the_end(self, rate: float) -> str | None:
+    def to_the_end(self) -> str | None:
         """Batch after batch; why there is something left to do, if there is."""
         after = None
         while True:
-            begun, limit = time.monotonic(), min(10, max(1, int(rate)))
+            begun, limit = time.monotonic(), min(10, max(1, int(self.rate)))
             batch = self.ask("POST", "/v1/redrive", json={**self.window, "limit": limit, "after": after})
             self.sums.update({name: batch[name] for name in COUNTS})
             self.why.update(batch["why"])
             print("  " + ", ".join(f"{self.sums[name]} {name}" for name in COUNTS), file=sys.stderr)
             after = batch["next"]
+            if batch["stopped"] == "breaker_open":  # nobody has asked it just now
+                return "the model failed a short while ago and is spared for up to a minute; then"
             if batch["stopped"]:
                 return f"the model still fails ({batch['stopped']}); when it answers again"
             if after is None:
                 reasons = [f"{self.why[reason]} wait on: {ADVICE[reason]}" for reason in ADVICE if self.why[reason]]
                 return "; ".join([*reasons, "then"]) if reasons else None
-            time.sleep(max(0.0, begun + batch["asked"] / rate - time.monotonic()))
+            time.sleep(max(0.0, begun + batch["asked"] / self.rate - time.monotonic()))
 
     def go_on(self) -> str:
         """The command that does what is left."""
-        return "svc decisions redrive " + " ".join(f"--{name} {value}" for name, value in self.window.items())
+        options = {**self.window, "rate": f"{self.rate:g}"}
+        return "svc decisions redrive " + " ".join(f"--{name} {value}" for name, value in options.items())
 
 
 @app.command()
@@ -80,11 +85,11 @@ def redrive(  # noqa: PLR0913 - one option each
     """Ask the model again about decisions that wait for review because it failed. What people hold is not touched."""
     window = {"since": _instant(since), **({"until": _instant(until)} if until else {}), "source": source}
     with running_service(url) as ask:
-        walk = Walk(ask, window)
+        walk = Walk(ask, window, rate)
         before = walk.count()
         queue = ", ".join(f"{count} {name}" for name, count in before["queue"].items())
         print(f"queue: {queue}; candidates: {before['candidates']}", file=sys.stderr if as_json else sys.stdout)
-        left = None if dry_run else _walked(walk, rate)
+        left = None if dry_run else _walked(walk)
         after = before if dry_run else walk.count()
     if as_json:
         print_json({**window, "before": before, "after": after, **walk.sums, "why": walk.why, "left": left})
@@ -95,10 +100,10 @@ def redrive(  # noqa: PLR0913 - one option each
         raise typer.Exit(1)
 
 
-def _walked(walk: Walk, rate: float) -> str | None:
+def _walked(walk: Walk) -> str | None:
     """Why there is something left to do, if there is. An error passes, after a line that says how to go on."""
     try:
-        return walk.to_the_end(rate)
+        return walk.to_the_end()
     except KeyboardInterrupt:
         return "interrupted; the service ends what it has begun, and nothing is lost; to go on"
     except (Unavailable, Invalid):

@@ -23,9 +23,11 @@ _FILE = re.compile(r"\A---\n(?P<front>.*?)\n---\n(?P<body>.*)\Z", re.DOTALL)
 _BODY = re.compile(r"\A\s*## System\n(?P<system>.*?)\n## User\n(?P<user>.*)\Z", re.DOTALL)
 # Shapes of keys and passwords. A prompt is read by a vendor, by reviewers and by whoever tricks the model.
 _SECRET = re.compile(
-    r"\b(sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|\b(AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bhv[sbr]\.[\w-]{20,}"
-    r"|\bxox[abprs]-[\w-]{10,}|\beyJ[\w-]{10,}\.eyJ|-----BEGIN|://[^\s/@:]+:[^\s/@]+@"
-    r"|\b(password|passwd|secret|token|api[_ -]?key)\s*[:=]\s*\S{6,}",
+    r"(?<![A-Za-z0-9])(?:[spr]k[-_][\w-]{16,}|svk_[\w-]{20,}|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{30,}|gh[pousr]_\w{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{16,}|npm_\w{30,}|pypi-[\w-]{40,}|SG\.[\w-]{16,}\.|hv[sbr]\.[\w-]{20,}"
+    r"|xox[abeprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ|(?:bearer|basic)\s+(?=\S*\d)[\w.~+/=-]{16,})"
+    r"|-----BEGIN|://[^\s/@:]+:[^\s/@]+@|//hooks\.\S+/\S{20,}"
+    r"|(?:password|passwd|secret|token|(?<![a-z])key)(?:_?id)?\s*[:=]\s*[\"']?(?=\S*\d)[^\s$\"']{6,}",
     re.IGNORECASE,
 )
 _REQUIRED = {"id", "version", "owner", "changelog", "variables"}
@@ -93,8 +95,10 @@ def _front_matter(text: str, name: str) -> dict[str, Any]:
     missing = _REQUIRED - set(front if isinstance(front, dict) else {})
     if missing:
         raise PromptError(f"{name}: front matter lacks {', '.join(sorted(missing))}")
-    if not isinstance(front["variables"], list) or not isinstance(front["changelog"], list):
+    if not all(isinstance(front[field], list) for field in ("variables", "changelog")):
         raise PromptError(f"{name}: variables and changelog must be lists")
+    if not all(isinstance(variable, str) for variable in front["variables"]):
+        raise PromptError(f"{name}: variables must be names")
     return dict(front)
 
 

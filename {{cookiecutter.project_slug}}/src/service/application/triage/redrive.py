@@ -17,7 +17,7 @@ from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket
 from service.application.triage.use_case import Asked, TriageTicket, effect_if_auto
-from service.application.waiting import ABOUT_THE_MESSAGE, Batch, Counted, Left, Place, Waiter, Window
+from service.application.waiting import ILL, Batch, Counted, Left, Place, Waiter, Window
 
 PAGE = 50
 # A batch that has run so long asks nobody else, so that its caller need not wait much longer than for one answer.
@@ -101,7 +101,7 @@ class RedriveTickets:
             replaced = await self.waiting.replace(waiter, decision, effect, operator)
         except ModelUnusable as failure:
             spent = failure.usage
-            return Left(failure.reason, asked=True, ill=failure.reason not in ABOUT_THE_MESSAGE)
+            return Left(failure.reason, asked=True, ill=failure.reason in ILL)
         finally:
             await self.triage.records.abandon(opened, spent)
         return decision.disposition if replaced else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, insert, select
 from sqlalchemy.orm import Session
 
 from service.application.decision import Decision, Disposition, Earlier, Effect, JsonObject, Source, Usage
@@ -25,19 +25,24 @@ _INSERT_PAYLOAD = insert(table_of(PayloadRow))
 _INSERT_REVIEW = insert(table_of(ReviewItemRow))
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_made, _reviewed = table_of(DecisionRow).c, table_of(ReviewItemRow).c
+_made, _judged, _review = table_of(DecisionRow), table_of(DecisionRow).alias(), table_of(ReviewItemRow)
+
+
+def _same_question(made: FromClause) -> ColumnElement[bool]:
+    return and_(*(made.c[name] == bindparam(name) for name in ("input_digest", "release", "tenant")))
+
+
+_FOUND_WRONG = (
+    exists(_judged.c.id)
+    .where(_same_question(_judged), _judged.c.source != Source.RULES.value, _review.c.decision_id == _judged.c.id)
+    .where(_review.c.verdict != Verdict.APPROVE.value)
+)
 _EARLIER = (
-    select(_made.outcome, _made.model_version, _made.taint, _made.source, _reviewed.verdict)
-    .outerjoin_from(table_of(DecisionRow), table_of(ReviewItemRow), _reviewed.decision_id == _made.id)
-    .where(
-        _made.input_digest == bindparam("digest"),
-        _made.release == bindparam("release"),
-        _made.tenant == bindparam("tenant"),
-        _made.at >= bindparam("since"),
-        _made.source != Source.RULES.value,
-    )
-    .order_by(_made.at.desc())
-    .limit(20)
+    select(_made.c.outcome, _made.c.model_version, _made.c.taint)
+    .where(_same_question(_made), _made.c.at >= bindparam("since"), ~_FOUND_WRONG)
+    .where(_made.c.source.not_in([Source.RULES.value, Source.CACHE.value]))
+    .order_by(_made.c.at.desc())
+    .limit(1)
 )
 
 
@@ -85,11 +90,8 @@ class SqlRecords:
             raise
 
     async def earlier(self, tenant: str, release: str, digest: str, since: datetime | None) -> Earlier | None:
-        question = {"tenant": tenant, "release": release, "digest": digest, "since": since or _EVER}
-        rows = await self._database.read(lambda session: session.execute(_EARLIER, question).all())
-        if any(row.verdict not in (None, Verdict.APPROVE.value) for row in rows):
-            return None  # a person found it wrong, be it only once
-        row = next((row for row in rows if row.source != Source.CACHE.value), None)
+        question = {"tenant": tenant, "release": release, "input_digest": digest, "since": since or _EVER}
+        row = await self._database.read(lambda session: session.execute(_EARLIER, question).one_or_none())
         return Earlier(row.outcome, row.model_version, tuple(row.taint)) if row else None
 
     async def close(self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None) -> None:
