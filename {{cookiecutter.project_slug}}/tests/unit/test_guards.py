@@ -208,7 +208,14 @@ HONEST = [
     "C'est noté, à bientôt : merci ! Ça va ? L·l",
     "お問い合わせありがとうございます。確認いたします。",
     "Спасибо за сообщение.Мы ответим. Всего доброго",
-    "Seit zwanzig Tagen, or twenty days",
+    "Yes, twenty days; that was at 10:30h.",
+    "Unsere Kolleg:innen prüfen das. Liebe:r Kund:in, die Mitarbeiter:innen antworten. Tausend Dank!",
+    "Mille grazie. Mil gracias, mil disculpas, mil desculpas. Non l'ho mai detto; instal·la col·lega.",
+    "Merci mille fois. By all means, 千万 không.",
+    "お問い合わせいただきありがとうございます。ご不便をおかけして誠に申し訳ございませんが、担当者が確認いたします",
+    "ขอบคุณสำหรับข้อความของคุณเราจะตรวจสอบและตอบกลับโดยเร็วที่สุดขออภัยในความไม่สะดวก",
+    "1000, 1.000 dollars, $1'000",
+    "We seize the chance, once; one, two steps. EE.UU. Dr. med. u.a.",
 ]
 
 
@@ -233,6 +240,9 @@ LINKS = [
     "{" + "{x}}", "=CMD(x)", "javascript: x", "java script:x", "data:text/html", "data : image/png", "mailto:x",
     "ceo@evil.example", "xjoe99@shop.example", "joe99@shop.example.evil.com", "joe99@shop.example/x",
     "mailto:joe99@shop.example", "joe [at] evil [dot] com", "@support", "＠support",
+    "secure-mybank.bond", "mybank.CFD", "refund.sbs.", "(mybank.finance)", "evil܂com", "evil⸱de", "evil‚com",
+    "evil.museum", "сбербанк.онлайн", "Node.js",
+    "=cmd|'/c calc'!A",
 ]  # fmt: skip
 
 
@@ -241,19 +251,34 @@ def test_a_link_markup_or_foreign_address_is_refused_however_it_is_written(link)
     assert refusal(GUARD.prose, f"Please see {link} today") == ACTIVE
 
 
-def test_a_host_that_the_sender_named_is_refused_too():
-    assert refusal(OutputGuard("I went to evil.com", CANARY).prose, "See evil.com") == ACTIVE
+BOOKED = OutputGuard("Charged by Booking.com (see https://booking.com/a?b=1), built on ASP.NET.", CANARY)
+
+
+@pytest.mark.parametrize("text", ["Booking.com", "a booking.com charge", "on https://booking.com/a?b=1.", "“ASP.NET”?"])
+def test_an_address_that_the_sender_wrote_may_be_named(text):
+    BOOKED.prose(f"We look into {text}")
+
+
+@pytest.mark.parametrize(
+    "text", ["booking.com/a", "https://booking.com", "ABooking.com", "[x](https://booking.com/a?b=1)", "Booking.com.ev"]
+)
+def test_nothing_may_be_added_to_it_or_left_out(text):
+    assert refusal(BOOKED.prose, f"See {text} please") == ACTIVE
 
 
 @pytest.mark.parametrize(
     "detail",
     [
-        "$100", "$10000", "$1000.50", "1.000 dollars", "10,000", "10005", "€1,000", "1000 %", "1000 pounds", "$4711",
+        "$100", "$10000", "$1000.50", "1.001 dollars", "10,000", "10005", "€1,000", "1000 %", "1000 pounds", "$4711",
         "AB-4712", "AB-471", "AB-4711-9", "4711", "47 11", "#12", "24/7", "2FA", "7 cards", "1k", "1e6", "10:31", "030",
         "2026-02-03", "3.2.2026", "+49 170 1234567", "١٢٣", "５００", "⑤", "5 0 0", "5\u200b0", "x1", "in March",
         "by Friday", "by Fri", "Mar 3", "3 Mar", "in May", "May 2", "am Dienstag", "le 2 février",
         "five thousand dollars", "ninety days", "a million", "five euros", "ten percent", "onehundred", "fünftausend",
-        "cinquante yen", "五千", "mille", "x" * 41,
+        "cinquante yen", "五千", "mille", "x" * 41, "11am", "seit fünfzig Tagen", "quatre-vingt-dix", "treinta",
+        "ottanta", "eenentwintig", "piętnastego", "dwadzieścia", "vinte", "dreizehn", "zwei Euro", "cinq dollars",
+        "三千円", "5円", "二千万", "call four four, seven seven zero", "double seven one", "null eins sieben null",
+        "4711 US dollars", "4711 CAD", "1000 kr", "7⃣", "a dozen", "the fifteenth", "the twelfth", "im Mai", "en mai",
+        "w środę", "em março", "terça-feira", "月曜日", "星期五",
     ],
 )  # fmt: skip
 def test_a_number_date_or_amount_that_the_input_does_not_hold_is_refused(detail):
@@ -270,9 +295,16 @@ def test_a_number_passes_only_if_the_input_holds_it(number, before):
 # --- hidden text and canary --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hidden", "\u200b\u200d\u202e\u2066\u00ad\ufeff\x1b\x07\x85\ue000\u0378\u3164\ufe0f\U000e0041")
+@pytest.mark.parametrize(
+    "hidden",
+    "\u200b\u200d\u202e\u2066\u00ad\ufeff\x1b\x07\x85\ue000\u0378\u3164\ufe0f\u2d7f\U0001d159\U000e0041",
+)
 def test_hidden_characters_are_refused(hidden):
     assert refusal(GUARD.visible, ["fine", f"we{hidden}ll"]) == "output_invisible_text"
+
+
+def test_a_joiner_between_kana_is_hidden_text():
+    assert refusal(GUARD.visible, ["あ\u200dり"]) == "output_invisible_text"
 
 
 @pytest.mark.parametrize("text", ["a\r\n\tb c\u00a0d\u3000e", "👨‍👩‍👧 ❤️ 👍🏽", "می‌خواهم", "क्‍ष", "Grüße", ""])
@@ -340,6 +372,7 @@ def test_a_good_outcome_passes(changes):
         ({"entities": [{"type": "ref", "value": "CUST-77"}]}, FOREIGN),
         ({"entities": [{"type": "Order", "value": "AB-4711"}]}, ACTIVE),
         ({"entities": [{"type": "a.b", "value": "AB-4711"}]}, ACTIVE),
+        ({"entities": [{"type": "we will refund you it all", "value": "AB-4711"}]}, ACTIVE),
         ({"entities": [{"type": "call 0900", "value": "AB-4711"}]}, ACTIVE),
         ({"draft_reply": "See evil.com"}, ACTIVE),
         ({"draft_reply": "You get $5"}, FOREIGN),

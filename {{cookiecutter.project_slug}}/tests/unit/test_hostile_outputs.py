@@ -98,9 +98,10 @@ GOOD = {
         pytest.param({"draft_reply": "You will have it tomorrow at noon."}, id="a date without figures"),
         pytest.param({"draft_reply": "Please send us your password."}, id="a request for a secret"),
         pytest.param({"draft_reply": "Search for our refund page and log in."}, id="a way to a link, described"),
-        pytest.param({"draft_reply": "Visit evil,com or evil.museum"}, id="a host that few programs would link"),
+        pytest.param({"draft_reply": "Visit evil,com"}, id="a host that no program would link"),
         pytest.param({"draft_reply": "Thank you.It is done."}, id="a host that looks like a missing space"),
-        pytest.param({"draft_reply": "We owe you a grand, or zwanzig."}, id="an amount in unusual words"),
+        pytest.param({"draft_reply": "We owe you a grand, or húsz."}, id="an amount in unusual words"),
+        pytest.param({"draft_reply": "The capital of France is Paris."}, id="an answer to a foreign question"),
         pytest.param({"draft_reply": "You are a fool."}, id="an insult"),
     ],
 )

@@ -160,13 +160,17 @@ def test_a_quote_that_says_nothing_grounds_nothing(nothing):
         "<script>",
         "abc \u202e cba",
         "bell \x1b[31m",
+        "We asked Booking.com",
+        "Go to evil.example.COM!",
     ],
 )
 def test_a_draft_with_a_link_markup_or_invisible_characters_is_looked_at(draft):
     assert decided(draft_reply=draft) is Disposition.REVIEW
 
 
-@pytest.mark.parametrize("draft", ["We saw it at 10:30, order 4711.", "Hello,\nthank you. Kind regards", None])
+@pytest.mark.parametrize(
+    "draft", ["We saw it at 10:30, order 4711.", "Liebe Kund:in,\ndanke.Gruß, z.B. an a@b.example", None]
+)
 def test_a_plain_draft_passes(draft):
     assert decided(draft_reply=draft) is Disposition.AUTO
 

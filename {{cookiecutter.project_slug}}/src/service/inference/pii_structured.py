@@ -106,13 +106,13 @@ _DATE_OR_AMOUNT = re.compile(
 _GAP = r"[ .\-/()]{0,2}"
 _NATIONAL = "|".join((
     rf"00 ?[1-9](?:{_GAP}\d){{9,13}}", rf"\(?0[1-9](?:{_GAP}\d){{8,10}}",
-    rf"\(?0[1-9]\d{{0,4}}\)?[ \-/]{_GAP}\d(?:{_GAP}\d){{4,9}}", r"3\d\d[ .\-/]\d{6,7}",
+    rf"\(?0[1-9]\d{{0,4}}\)?[ \-/]{_GAP}\d(?:{_GAP}\d){{4,9}}", r"3\d\d[ .\-/](?:\d{6,7}|\d{3}[ .\-]\d{3,4})",
     r"(?:1[ .\-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .\-])[2-9]\d\d[ .\-]\d{4}", r"\(?[1-9]\d\)?[ \-]\d{3}(?:[ \-]\d\d){2}",
     r"[4-9]\d\d(?: \d{3} \d{3}|-\d{3}-\d{3})(?! \d)", r"[6-9]\d\d(?:[ .\-]\d\d){3}",
     r"3[2-9]\d{8}|(?:[67]\d|45|5[0137]|88)\d{7}"))  # mobiles in one piece: what is hidden too much comes back
 _BY_ITSELF = (_LEFT + r"(?<![A-Za-z0-9][-/])(?<![€$£])(?<![€$£] )(?<![A-Z]{2}\d\d )",
               _RIGHT + r"(?![\-/:]\d)(?! ?(?:[€$£%]|EUR|USD|GBP|CHF|PLN|zł|pounds|dollar))")
-_IBANS = "|".join(rf"(?:{countries}) ?\d\d(?:[ .\-\n]{{0,2}}[A-Z0-9]){{{length - 4}}}" for length, countries in {
+_IBANS = "|".join(rf"(?:{countries}) ?\d\d(?:[\s.\-]{{0,2}}[A-Z0-9]){{{length - 4}}}" for length, countries in {
     15: "NO", 16: "BE", 18: "DK|FI|FO|GL|NL", 19: "MK|SI", 20: "AT|BA|EE|KZ|LT|LU|XK", 21: "CH|HR|LI|LV", 33: "RU",
     22: "BG|BH|CR|DE|GB|GE|IE|ME|RS|VA", 23: "AE|GI|IL|IQ|OM|TL", 24: "AD|CZ|ES|MD|PK|RO|SA|SE|SK|TN|VG", 25: "PT",
     26: "IS|TR", 27: "FR|GR|IT|MC|MR|SM", 28: "AL|AZ|BY|CY|DO|GT|HU|LB|PL|SV", 29: "BR|EG|PS|QA|UA", 30: "JO|KW|MU",
@@ -120,32 +120,36 @@ _IBANS = "|".join(rf"(?:{countries}) ?\d\d(?:[ .\-\n]{{0,2}}[A-Z0-9]){{{length -
 _TOKENS = (
     r"sk-[\w-]{16,200}|[spr]k_(?:live|test)_\w{16,200}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}"
     r"|glpat-[\w-]{20,64}|xox[abeprs]-[\w-]{10,200}|hv[sbr]\.[\w-]{20,200}|npm_\w{30,64}|pypi-[\w-]{40,250}"
-    r"|AIza[\w-]{35}|SG\.[\w-]{16,32}\.[\w-]{16,64}|svk_[\w-]{20,100}|(?<=bearer )[\w.~+/-]{20,2000}=?"
+    r"|AIza[\w-]{35}|SG\.[\w-]{16,32}\.[\w-]{16,64}|svk_[\w-]{20,100}"
+    r"|(?<=bearer )[\w.~+/-]{20,2000}=?|(?<=basic )[\w+/]{12,2000}={0,2}"
     r"|eyJ[\w-]{8,2000}\.eyJ[\w-]{4,4000}\.[\w-]{0,1000}")
 _IS = r"(?:is|was|ist|war|lautet|est|es|era|è|jest|to|brzmi)\b"
 _PASSWORD = (
-    r"\b(?:password|passwd|pwd|passcode|passphrase|passwor[td]|kennwort|zugangscode|mot de passe|mdp|contrase[ñn]a"
-    r"|clave|parola d.ordine|wachtwoord|has[łl]o|api[ _-]?key|secret|token)\b(?:, ?which)?\s{0,3}"
-    rf"(?:(?:[:=]|{_IS})\s{{0,3}}){{1,2}}[\"'«„“]?(?P<v>[^\s\"'<>]{{3,63}}[^\s\"'<>.,;:!?)])")
+    r"(?<![a-z])(?:password|passwd|pwd?|passcode|passphrase|passwor[td]|kennwort|zugangscode|mot de passe|mdp"
+    r"|contrase[ñn]a|clave|parola d.ordine|wachtwoord|has[łl]o|(?:api|access)[ _-]?key|secret|token)\b"
+    rf"(?:, ?which)?\s{{0,3}}(?:(?:[:=]|{_IS})\s{{0,3}}){{1,2}}[\"'«„“]?(?P<v>[^\s\"'<>]{{3,63}}[^\s\"'<>.,;:!?)])")
 _PIN = (
-    r"(?:pin|pin-?code|cvv2?|cvc2?|otp|m?tan|puk|(?:security|verification|access|sms) code|sicherheitscode"
+    r"(?:pin|pin-?code|cvv2?|cvc2?|otp|m?tan|puk|(?:security|verification|access|sms|one-time) code|sicherheitscode"
     r"|pr[üu]fziffer|code (?:de s[ée]curit[ée]|secret|confidentiel|pin)|c[óo]digo (?:de seguridad|pin)|beveiligingscode"
     r"|codice (?:di sicurezza|segreto|pin)|kod (?:pin|cvv|sms))"
-    rf"\W{{0,3}}(?:(?:code|number|nummer|{_IS})\W{{1,3}}){{0,3}}(?P<v>\d{{3,8}})")
+    rf"\W{{0,3}}(?:(?:code|number|nummer|{_IS})\W{{1,3}}){{0,3}}(?P<v>\d{{3}}[ -]\d{{3}}|\d{{3,8}})")
 _NIE = str.maketrans("XYZ", "012")
 _RULES = (
     _Rule("EMAIL", _shape(
-        r"\w[\w.+'%&-]{0,63}(?: ?@ ?| ?[\[({] ?(?:at|arroba|chiocciola) ?[\])}] ?)(?:[^\W_][\w-]{0,62}\.){1,8}"
-        r"(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})", "", r"(?![\w-])")),
+        r"\w[\w.+'%&-]{0,63}(?: ?@ ?| ?[\[({] ?(?:at|arroba|chiocciola) ?[\])}] ?)"
+        r"(?:[^\W_][\w-]{0,62}(?:\.| ?[\[({] ?(?:dot|punkt|punto|point) ?[\])}] ?)){1,8}"
+        r"(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})", "", r"(?![^\W_]|-)")),
     _Rule("IBAN", _shape(_IBANS), bare=True,
           valid=lambda iban: int("".join(str(int(char, 36)) for char in iban[4:] + iban[:4])) % 97 == 1),
+    _Rule("IBAN", _shape(r"\d\d(?:[\s\-]?\d{4}){6}"), bare=True,  # as Poles write theirs
+          valid=lambda nrb: int(f"{nrb[2:]}2521{nrb[:2]}") % 97 == 1),
     _Rule("NIR", _shape(r"[12] ?\d\d ?(?:0[1-9]|1[0-2]|[2-9]\d) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3}[ /-]{0,3}\d\d"),
           lambda nir: (int(nir[:-2].replace("2A", "19").replace("2B", "18")) + int(nir[-2:])) % 97 == 0, bare=True),
     _Rule("CODICE_FISCALE", bare=True, valid=_codice_fiscale, shape=_shape(
         r"[A-Z]{3} ?[A-Z]{3} ?[\dL-NP-V]{2}[A-EHLMPR-T][\dL-NP-V]{2} ?[A-Z][\dL-NP-V]{3} ?[A-Z]")),
     _Rule("STEUER_ID", _shape(r"[1-9]\d[ ./]?\d{3}[ ./]?\d{3}[ ./]?\d{3}"), _steuer_id, bare=True),
     _Rule("PESEL", _shape(r"\d{11}"), _pesel),
-    _Rule("DNI", _shape(r"(?:\d\d\.?|[XYZ][ -]?\d\.?)\d{3}\.?\d{3}(?:[A-Z]|[ -](?-i:[A-Z]))"), bare=True,
+    _Rule("DNI", _shape(r"(?:\d\d\.?|[XYZ][ -]?\d\.?)\d{3}\.?\d{3}(?:-?[A-Z]|[ ](?-i:[A-Z]))"), bare=True,
           valid=lambda dni: "TRWAGMYFPDXBNJZSQVHLCKE"[int(dni[:-1].translate(_NIE)) % 23] == dni[-1]),
     _Rule("BSN", _shape(r"\d{9}|\d{4}[. ]\d\d[. ]\d{3}|\d{3}[. -]\d{3}[. -]\d{3}|(?:\d\d[. ]){3}\d{3}"), bare=True,
           valid=lambda bsn: _weighted(bsn, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0,
@@ -164,7 +168,9 @@ _RULES = (
         r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\w+/=\s]{0,8000}(?:-----END [A-Z ]{0,30}-----)?")),
     _Rule("SECRET", _cue(_PASSWORD), _chosen),
     _Rule("SECRET", _shape(_PIN)),
+    _Rule("SECRET", _cue(r"://[^\s/@:]{0,64}:(?P<v>[^\s/@]{1,128})@")),
 )
+_BETWEEN = " \t\n.-/"
 _CARD = re.compile(
     r"4(?:\d{15}|\d{18})|3[47]\d{13}|3(?:0[0-5]|[689]\d)\d{11}|(?:5[1-5]|2[2-7]|8[12]|97)\d{14}"
     r"|(?:35|5[06-8]|6\d)\d{14,17}|(?:5[06-8]|6[37])\d{10,13}")
@@ -175,12 +181,12 @@ def _cards(text: str) -> Iterator[tuple[str, int, int]]:
     """Groups of digits, from any group on, that make up the number of a payment card."""
     groups = [group.span() for group in re.finditer(r"\d+", text)]
     for first, (start, reached) in enumerate(groups):
-        adjoins = first > 0 and not text[groups[first - 1][1] : start].strip(" .-\n")
+        adjoins = first > 0 and not text[groups[first - 1][1] : start].strip(_BETWEEN)
         if adjoins and reached - start < 3:
             continue  # inside digits that were written one by one
         digits, sizes = "", list[int]()
         for begin, end in groups[first : first + 19]:
-            if end - begin + len(digits) > 19 or begin - reached > 3 or text[reached:begin].strip(" .-\n"):
+            if end - begin + len(digits) > 19 or begin - reached > 3 or text[reached:begin].strip(_BETWEEN):
                 break
             digits, reached = digits + text[begin:end], end
             sizes.append(end - begin)

@@ -11,12 +11,16 @@ import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 # What a renderer may leave out although it is no control or format character: fillers, variation selectors.
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u2d7f\u3164\ufe00-\ufe0f\uffa0"
+    "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
+)
 # Signs that stand for a phrase (U+FDFA is 18 letters). They stay, so that nothing grows more than fourfold.
 _PHRASES = re.compile("([\ufdfa\ufdfb\u3300-\u3357\u33ae\u33af])")
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # fmt: off
-_INDIC, _PICTURE = "\u0600-\u077f\u0900-\u0dff\u1000-\u109f\u1780-\u17ff", "\u203c-\u3299\U0001f000-\U0001faff"
+_INDIC = "\u0600-\u077f\u0900-\u0dff\u1000-\u109f\u1780-\u17ff"
+_PICTURE = "\u203c-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 _JOINS = re.compile(  # needed to write these scripts and pictures
     f"(?<=[{_INDIC}])[\u200c\u200d](?=[{_INDIC}])|(?<=[{_PICTURE}])(?:\ufe0f?\u200d(?=[{_PICTURE}])|\ufe0f)"
 )

@@ -6,7 +6,7 @@ from service.application.triage.contract import Ticket, TriageOutcome
 from service.inference.guards import OutputGuard, Refused
 
 # A name such as "order_number": no sentence, no address, and no room for a telephone number.
-_TYPE = re.compile(r"(?!(?:\D*\d){3})[a-z][a-z0-9_ -]{0,49}")
+_TYPE = re.compile(r"(?!(?:\D*\d){3})(?=.{1,40}\Z)[a-z][a-z0-9]*(?:[ _-][a-z0-9]+){0,3}")
 
 
 def guard(ticket: Ticket, outcome: TriageOutcome, canary: str) -> None:

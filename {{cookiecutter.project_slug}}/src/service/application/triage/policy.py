@@ -37,10 +37,14 @@ HIGH_STAKES = (
     "oszust",
 )
 
-# A scheme, a host with a path, a tag, a markdown link. Times such as 10:30 are none of these.
+# A scheme, a host with a path, a tag, a markdown link. Times such as 10:30 and "Kund:in" are none of these.
 _ACTIVE = re.compile(
-    r"\b[a-z][a-z0-9+.-]*:[^\s\d]|//|\bwww\.|\b[a-z0-9-]+\.[a-z]{2,}/|&lt;|<\s*[a-z/!]|\]\s*[(\[:]", re.IGNORECASE
+    r"\b[a-z][a-z0-9+.-]*:(?!(?:in|innen|r|n|s|e|m|en)\b)[^\s\d]|//|\bwww\.|\b[a-z0-9-]+\.[a-z]{2,}/"
+    r"|&lt;|<\s*[a-z/!]|\]\s*[(\[:]",
+    re.IGNORECASE,
 )
+# A host alone, which many programs make a link of; not that of a mail address, nor "sorry.We".
+_HOST = re.compile(r"(?<![@.\w-])[\w-]{2,}(?:\.[\w-]+)*\.(?:[a-z]{2,24}|[A-Z]{3,24})\b")
 
 
 def disposition(
@@ -77,9 +81,14 @@ def is_grounded(ticket: Ticket, outcome: TriageOutcome) -> bool:
 
 
 def has_active_content(outcome: TriageOutcome) -> bool:
-    """Whether draft or entities hold a link, markup or invisible characters: somebody else's wishes, not ours."""
+    """Whether draft or entities hold a link, markup or invisible characters: somebody else's wishes, not ours.
+
+    A draft may not even name a host that the customer wrote of: whoever wrote the message may have set a trap.
+    """
     texts = [outcome.draft_reply or "", *(part for entity in outcome.entities for part in (entity.type, entity.value))]
-    return any(_ACTIVE.search(unicodedata.normalize("NFKC", text)) or _has_invisible(text) for text in texts)
+    return bool(_HOST.search(unicodedata.normalize("NFKC", texts[0]))) or any(
+        _ACTIVE.search(unicodedata.normalize("NFKC", text)) or _has_invisible(text) for text in texts
+    )
 
 
 def _has_invisible(text: str) -> bool:
