@@ -27,6 +27,7 @@ def announce(settings: RunSettings, stack: "Stack", pids: Mapping[str, int]) -> 
     rows = [
         ("api", settings.base_url, ""),
         ("worker", "", "delivers to ticketing"),
+        *(("inference", url.strip(), "asks the models") for url in filter(None, stack.inference_url.split(","))),
         ("model", stack.model_url, NOTICE if not settings.model_url else settings.model_name),
         ("backup", stack.backup_url, settings.backup_name if settings.backup_url else _backup(stack)),
         ("ticketing", stack.ticketing_url, NOTICE if not settings.ticketing_url else ""),

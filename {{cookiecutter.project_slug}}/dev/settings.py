@@ -28,6 +28,7 @@ class RunSettings:
     backup_name: str
     ticketing_url: str
     vault_addr: str
+    inference: int
     environment: Mapping[str, str]
 
     @property
@@ -59,6 +60,7 @@ def read(root: Path, environment: Mapping[str, str]) -> RunSettings:
         backup_name=environment.get("BACKUP_MODEL_NAME") or _BACKUP_ID,
         ticketing_url=environment.get("TICKETING_URL", ""),
         vault_addr=environment.get("VAULT_ADDR", ""),
+        inference=_inference(environment),
         environment=environment,
     )
 
@@ -89,6 +91,17 @@ def free_ports(count: int, but: int = 0) -> list[int]:
         for each in sockets:
             each.close()
     return [port for port in ports if port != but][:count]
+
+
+def _inference(environment: Mapping[str, str]) -> int:
+    text = environment.get("INFERENCE") or "0"
+    if text not in ("0", "1", "2", "3", "4"):
+        raise WrongUse(f"INFERENCE must be a number of processes from 0 to 4, not {text!r}")
+    if text != "0" and environment.get("INFERENCE_URL"):
+        raise WrongUse("INFERENCE starts inference processes here, INFERENCE_URL names some elsewhere: set one of them")
+    if text != "0" and environment.get("VAULT_ADDR"):
+        raise WrongUse("INFERENCE needs the vault of `svc run`: with VAULT_ADDR, start `svc serve-inference` yourself")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -4,6 +4,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hvac.exceptions import VaultError
@@ -29,7 +30,7 @@ class Stack:
         self._settings = settings
         self._children = children
         self._check = check
-        vault, cluster, model, backup, ticketing = free_ports(5, but=settings.port)
+        vault, cluster, model, backup, ticketing, *inference = free_ports(5 + settings.inference, but=settings.port)
         self._ports = {"model": model, "backup": backup, "ticketing": ticketing}
         self._vault = None if settings.vault_addr else Vault(settings.var / "vault", slug(), vault, cluster)
         self.vault_addr = self._vault.address if self._vault else settings.vault_addr
@@ -38,6 +39,9 @@ class Stack:
         self._backup_stand_in = not settings.backup_url and not settings.model_url
         self.backup_url = f"http://{HOST}:{backup}" if self._backup_stand_in else settings.backup_url
         self.ticketing_url = settings.ticketing_url or f"http://{HOST}:{ticketing}"
+        self._inference = {f"inference-{number}": port for number, port in enumerate(inference)}
+        started = ",".join(f"http://{HOST}:{port}" for port in inference)
+        self.inference_url = started or settings.environment.get("INFERENCE_URL", "")
         self.keys: dict[str, str] = {}
 
     def start(self) -> None:
@@ -56,17 +60,20 @@ class Stack:
             children.add(self._ticketing(token))
         self._wait(migrated, "the database migration")
         self.keys = self._development_keys()
+        for name in self._inference:
+            children.add(Program(name, _service("serve-inference"), partial(self._inference_environment, name)))
         children.add(Program("api", _service("serve"), lambda: self._environment("api"), API_GRACE))
         children.add(
             Program("worker", _service("worker"), lambda: self._environment("worker"), WORKER_GRACE, self._unready)
         )
         self._wait(lambda: answers(f"{settings.base_url}/health/ready"), "the API")
+        self._wait(self._inference_answers, "inference")
         self._wait(self._worker_ready.exists, "the worker")
         self._wait(self._stand_ins_answer, "a stand-in")
 
     def stop(self) -> None:
         """First what takes work, then what it works with."""
-        for names in (("api",), ("worker",), ("model", "backup", "ticketing", "vault")):
+        for names in (("api",), ("worker",), tuple(self._inference), ("model", "backup", "ticketing", "vault")):
             self._children.stop(*names)
         for file in self._secret_files():
             file.unlink(missing_ok=True)
@@ -99,6 +106,14 @@ class Stack:
         started = self._children.pids()
         return all(answers(f"http://{HOST}:{port}/") for name, port in self._ports.items() if name in started)
 
+    def _inference_answers(self) -> bool:
+        return all(answers(f"http://{HOST}:{port}/health/ready") for port in self._inference.values())
+
+    def _inference_environment(self, name: str) -> dict[str, str]:
+        var = self._settings.var / name
+        var.mkdir(exist_ok=True)
+        return self._environment(name) | {"PORT": str(self._inference[name]), "VAR_DIR": str(var)}
+
     def _environment(self, name: str) -> dict[str, str]:
         """The environment of a process of the service, with a secret id of its own that works once."""
         settings, environment = self._settings, self._common()
@@ -118,6 +133,7 @@ class Stack:
                 "MODEL_NAME": settings.model_name,
                 "BACKUP_MODEL_URL": f"{self.backup_url}/v1" if self._backup_stand_in else self.backup_url,
                 "BACKUP_MODEL_NAME": settings.backup_name if self.backup_url else "",
+                "INFERENCE_URL": self.inference_url,
                 "TICKETING_URL": self.ticketing_url,
             }
         )
@@ -166,7 +182,7 @@ class Stack:
         return self._settings.var / "run" / f"{name}.secret-id"
 
     def _secret_files(self) -> list[Path]:
-        return [self._secret_file(name) for name in ("api", "worker")]
+        return [self._secret_file(name) for name in ("api", "worker", *self._inference)]
 
     def _checked(self) -> None:
         self._check()

@@ -48,6 +48,9 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
         price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
     except BadPrice as error:
         raise SettingsError(f"MODEL_PRICE or BACKUP_MODEL_PRICE: {error}") from None
+    for asked, priced in ((model.name, price), (model.backup_name, backup_price)):
+        if asked and "stand-in" not in asked and priced(1, 1) is None:
+            log.warning("no price is known for %s: budgets count each of its answers as BUDGET_REQUEST_USD", asked)
     key, backup_key = known.model_api_key.get_secret_value, known.backup_model_api_key.get_secret_value
     primary = ChatModel(http, model.url, model.name, key, spans, price, model.output)
     backup = None

@@ -117,3 +117,30 @@ def test_the_engine_does_not_start_when_one_is_not_and_says_what_to_add(hosts, u
 
 def test_a_stand_in_on_this_machine_needs_no_entry_in_development():
     assert engine("", "http://127.0.0.1:9001/v1").primary.name == "m"
+
+
+def test_a_model_without_a_price_is_said_at_the_start(caplog):
+    engine(LISTED)
+    assert "no price is known for m" in caplog.text
+
+
+def test_a_proxy_that_the_environment_names_is_not_used(monkeypatch):
+    """It would read what customers wrote, and it is on no list."""
+    asked = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1000))
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+        async with server, AsyncExitStack() as closing:
+            for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            http = bootstrap_inference.http_client(closing, 1.0, frozenset({"models.invalid"}))
+            for scheme in ("http", "https"):
+                with pytest.raises(httpx2.ConnectError):
+                    await http.get(f"{scheme}://models.invalid/v1")
+
+    asyncio.run(scenario())
+    assert asked == []

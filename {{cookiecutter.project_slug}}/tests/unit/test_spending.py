@@ -75,7 +75,7 @@ def test_80_and_100_per_cent_are_said_once_each(watch, metrics, caplog):
         watch(Scope.TENANT, "acme", share, TODAY)
     assert lines(caplog) == [
         ("WARNING", "80 % of today's budget of the tenant acme is used"),
-        ("ERROR", "100 % of today's budget of the tenant acme is used"),
+        ("ERROR", "today's budget of the tenant acme is spent: no further request fits into it"),
     ]
     assert metrics.read("service.budget.alerts") == {("tenant", "acme", 80): 1, ("tenant", "acme", 100): 1}
 

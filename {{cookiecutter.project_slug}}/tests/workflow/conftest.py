@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTTP = httpx2.Client(timeout=30)  # one for all: making a client takes longer than most requests
 OF_THE_USER = (
     "DATABASE_URL", "VAULT_ADDR", "MODEL_URL", "BACKUP_MODEL_URL", "INFERENCE_URL", "TICKETING_URL", "SVC_API_KEY",
-    "PROFILE",
+    "PROFILE", "INFERENCE",
 )  # fmt: skip
 
 
@@ -106,12 +107,18 @@ def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """`svc run` on a fresh var/, until the session ends."""
-    var = tmp_path_factory.mktemp("stack")
+    with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@contextmanager
+def running_stack(var: Path, **environment: str) -> Iterator[Stack]:
+    """`svc run` on this var/, with this environment, until the block ends."""
     output = (var / "run.out").open("w+")
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "run"],
         cwd=ROOT,
-        env=clean_environment(VAR_DIR=str(var), PORT=str(free_port())),
+        env=clean_environment(VAR_DIR=str(var), PORT=str(free_port()), **environment),
         stdout=output,
         stderr=subprocess.STDOUT,
     )

@@ -208,6 +208,8 @@ def test_a_port_in_use_is_one_line_and_starts_nothing(tmp_path):
         ({"PROFILE": "production"}, "svc serve"),
         ({"MODEL_URL": "http://127.0.0.1:1/v1"}, "MODEL_NAME"),
         ({"VAULT_ADDR": "http://127.0.0.1:1"}, "VAULT_SECRET_ID_FILE"),
+        ({"INFERENCE": "many"}, "INFERENCE"),
+        ({"INFERENCE": "2", "INFERENCE_URL": "http://127.0.0.1:1"}, "INFERENCE_URL"),
     ],
 )
 def test_wrong_use_is_one_line_that_names_the_variable(tmp_path, environment, named):

@@ -6,8 +6,12 @@ therefore makes a new release; rolling back is pointing the flag at an older one
 
 import hashlib
 import json
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+# What a prompt file may decide beside its text.
+PARAMETERS = frozenset({"temperature", "max_tokens", "thresholds", "read_first_hours"})
 
 
 class Thresholds(BaseModel):
@@ -15,7 +19,7 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    auto: float = 0.75
+    auto: Annotated[float, Field(ge=0, le=1)] = 0.75
 
 
 class Release(BaseModel):
@@ -30,10 +34,10 @@ class Release(BaseModel):
     prompt_id: str
     prompt_version: str
     prompt: str
-    temperature: float = 0.0
-    max_tokens: int = 800
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 800
     thresholds: Thresholds = Thresholds()
-    read_first_hours: int = 0
+    read_first_hours: Annotated[int, Field(ge=0, le=8760)] = 0
     contract_version: str
     rules_version: str
     guards_version: str

@@ -3,7 +3,7 @@
 Copyable: needs PyYAML, nothing of this project. A prompt file is
 
     ---
-    id: greeting          # also: version, owner, changelog, variables
+    id: greeting          # also: version, owner, changelog, variables, and if you like: parameters
     ---
     ## System
     ...
@@ -13,7 +13,7 @@ Copyable: needs PyYAML, nothing of this project. A prompt file is
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
@@ -39,13 +39,17 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as reviewed: who owns it, which version it is, and its text with `$variables`."""
+    """A prompt as reviewed: who owns it, which version it is, and its text with `$variables`.
+
+    `parameters` is what else is decided with it, as it was written; what may stand there is up to you.
+    """
 
     id: str
     version: str
     owner: str
     variables: tuple[str, ...]
     body: str
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def parse(text: str, name: str = "prompt") -> Prompt:
@@ -72,6 +76,7 @@ def parse(text: str, name: str = "prompt") -> Prompt:
         owner=str(front["owner"]),
         variables=tuple(sorted(declared)),
         body=found["body"],
+        parameters=front.get("parameters") or {},
     )
 
 
@@ -95,10 +100,12 @@ def _front_matter(text: str, name: str) -> dict[str, Any]:
     missing = _REQUIRED - set(front if isinstance(front, dict) else {})
     if missing:
         raise PromptError(f"{name}: front matter lacks {', '.join(sorted(missing))}")
-    if not all(isinstance(front[field], list) for field in ("variables", "changelog")):
+    if not all(isinstance(front[key], list) for key in ("variables", "changelog")):
         raise PromptError(f"{name}: variables and changelog must be lists")
     if not all(isinstance(variable, str) for variable in front["variables"]):
         raise PromptError(f"{name}: variables must be names")
+    if not isinstance(front.get("parameters") or {}, dict):
+        raise PromptError(f"{name}: parameters must be a mapping")
     return dict(front)
 
 

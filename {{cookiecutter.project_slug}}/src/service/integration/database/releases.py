@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from service.application.errors import Invalid
 from service.application.release import Release
 from service.integration.database import audit
 from service.integration.database.session import Database
@@ -17,9 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def publish(session: Session, release: Release, actor: str) -> bool:
-    """Store a release unless its digest is known; returns whether it was new. The newest published is "latest"."""
+    """Store a release unless its digest is known; returns whether it was new. The newest published is "latest".
+
+    Raises `Invalid` when the same version of the prompt was published with another text.
+    """
     if session.get(ReleaseRow, release.digest) is not None:
         return False
+    _refuse_one_version_for_two_texts(session, release)
     at = _after_the_newest(session)
     session.add(
         ReleaseRow(
@@ -35,6 +40,18 @@ def publish(session: Session, release: Release, actor: str) -> bool:
     details = {"digest": release.digest, "prompt_version": release.prompt_version}
     audit.append(session, audit.Entry(at, audit.SERVICE, actor, "release.published", release.name, details))
     return True
+
+
+def _refuse_one_version_for_two_texts(session: Session, release: Release) -> None:
+    for row in list_releases(session):
+        version = [row.bundle.get(name) for name in ("use_case", "prompt_id", "prompt_version")]
+        if version == [release.use_case, release.prompt_id, release.prompt_version]:
+            if row.bundle.get("prompt") == release.prompt:
+                continue
+            raise Invalid(
+                f"version {release.prompt_version} of the prompt {release.prompt_id} was published with another text, "
+                f"as {row.name}: give the changed one a new version, and a changelog entry that says why"
+            )
 
 
 def list_releases(session: Session) -> list[ReleaseRow]:

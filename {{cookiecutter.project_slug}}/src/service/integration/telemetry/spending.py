@@ -10,8 +10,11 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from service.application.held import Scope
 
-# Per cent of a budget, and how loudly it is said that they are used.
-LEVELS = {80: logging.WARNING, 100: logging.ERROR}
+# Per cent of a budget, how loudly it is said that they are used, and in what words: to be full it need not be at 100.
+LEVELS = {
+    80: (logging.WARNING, "80 %% of today's budget of the %s %s is used"),
+    100: (logging.ERROR, "today's budget of the %s %s is spent: no further request fits into it"),
+}
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,7 @@ class SpendingWatch:
             self._said |= reached
         for _, _, level in sorted(reached):
             self._alerts.add(1, {"scope": scope.value, "name": name, "level": level})
-            log.log(LEVELS[level], "%d %% of today's budget of the %s %s is used", level, scope.value, name)
+            log.log(*LEVELS[level], scope.value, name)
 
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         with self._lock:
