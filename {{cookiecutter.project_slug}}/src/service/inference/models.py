@@ -78,7 +78,7 @@ class ChatModel:
         with self._spans.inference("openai", request_model=self.name, server_address=host) as span:
             span.temperature, span.max_tokens = call.temperature, call.max_tokens
             try:
-                answer = await self._post(body, self.if_lost(call))
+                answer = await self._post(call, body)
             except ChatFailure as failure:
                 if failure.status in (400, 422) and self._output == "auto" and not in_words:
                     failure.again = replace(call, in_words=True)  # it may have been the schema that was refused
@@ -107,7 +107,7 @@ class ChatModel:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
-    async def _post(self, body: dict[str, Any], if_lost: Spent) -> bytes:
+    async def _post(self, call: Call, body: dict[str, Any]) -> bytes:
         key = self._api_key()
         headers = {"Accept-Encoding": "identity"}  # a few kilobytes could unpack to all of the memory
         if key:
@@ -118,14 +118,22 @@ class ChatModel:
                 "POST", f"{self._url}/chat/completions", json=body, headers=headers
             ) as response:
                 if response.status_code != 200:
-                    raise _failure_of(response, if_lost)
-                return await _bounded(response, if_lost)
+                    raise _failure_of(response, self.if_lost(call))
+                return await self._bounded(call, response)
         except (httpx2.ConnectTimeout, httpx2.ConnectError, httpx2.PoolTimeout) as error:
             raise ChatFailure("model_unreachable", type(error).__name__) from error
         except httpx2.TimeoutException as error:
-            raise ChatFailure("deadline", type(error).__name__, if_lost) from error
+            raise ChatFailure("deadline", type(error).__name__, self.if_lost(call)) from error
         except httpx2.HTTPError as error:
-            raise ChatFailure("model_unreachable", type(error).__name__, if_lost) from error
+            raise ChatFailure("model_unreachable", type(error).__name__, self.if_lost(call)) from error
+
+    async def _bounded(self, call: Call, response: httpx2.Response) -> bytes:
+        chunks = bytearray()
+        async for chunk in response.aiter_raw():
+            chunks += chunk
+            if len(chunks) > MAX_ANSWER_BYTES:
+                raise ChatFailure("output_unusable", f"more than {MAX_ANSWER_BYTES} bytes", self.if_lost(call))
+        return bytes(chunks)
 
     def _read(self, body: bytes, call: Call, in_words: bool) -> Reply:
         """The first choice's text, or why there is none. The answer is untrusted: nothing about it is assumed."""
@@ -155,20 +163,12 @@ class ChatModel:
 
     def _spent(self, call: Call, read: object, written: object, least: int) -> Spent:
         """Tokens as counted by the endpoint, if that can be: one wrong count could spend everybody's budget."""
-        read = _count(read, 1, _most_input_tokens(call))
+        characters = sum(len(message["content"]) for message in call.messages)
+        read = _count(read, 1, characters) or _count(read, 1, _most_input_tokens(call))
         written = _count(written, least, MOST_OUTPUT * call.max_tokens)  # some count what a model thought, too
         if read is None or written is None:
             return replace(self.if_lost(call), input_tokens=read or 0, output_tokens=written or 0)
         return Spent(read, written, self._price(read, written))
-
-
-async def _bounded(response: httpx2.Response, if_lost: Spent) -> bytes:
-    chunks = bytearray()
-    async for chunk in response.aiter_raw():
-        chunks += chunk
-        if len(chunks) > MAX_ANSWER_BYTES:
-            raise ChatFailure("output_unusable", f"more than {MAX_ANSWER_BYTES} bytes", if_lost)
-    return bytes(chunks)
 
 
 def _failure_of(response: httpx2.Response, if_lost: Spent) -> ChatFailure:

@@ -69,9 +69,9 @@ class Hidden:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._given = {shaped[0] for text in texts for shaped in PLACEHOLDER.finditer(text)}
-        self._salt = secrets.token_hex(3).upper()
-        while any(self._salt in text.upper() for text in texts):
-            self._salt = secrets.token_hex(3).upper()
+        self._salt = secrets.token_hex(3)
+        while any(self._salt in text.lower() for text in texts):
+            self._salt = secrets.token_hex(3)
         self._placeholders: dict[str, str] = {}
         self._values: dict[str, str] = {}
         self.kinds: Counter[str] = Counter()
@@ -81,13 +81,13 @@ class Hidden:
 
     def restore(self, text: str) -> str:
         """The text with this request's placeholders turned back, in capitals or not. Any other stays as it is."""
-        return PLACEHOLDER.sub(lambda shaped: self._values.get(shaped[0].upper(), shaped[0]), text)
+        return PLACEHOLDER.sub(lambda shaped: self._values.get(shaped[0].lower(), shaped[0]), text)
 
     def foreign(self, text: str) -> bool:
         """Whether the text holds a placeholder, or a damaged one of ours, that was neither made here nor given."""
         shaped = [match[0] for match in PLACEHOLDER.finditer(text)]
-        others = [placeholder for placeholder in shaped if placeholder.upper() not in self._values]
-        return text.upper().count(self._salt) > len(shaped) - len(others) or not self._given.issuperset(others)
+        others = [placeholder for placeholder in shaped if placeholder.lower() not in self._values]
+        return text.lower().count(self._salt) > len(shaped) - len(others) or not self._given.issuperset(others)
 
     def _hide(self, text: str, found: Iterable[Found]) -> str:
         parts, at = list[str](), 0
@@ -96,7 +96,7 @@ class Hidden:
             if value not in self._placeholders:
                 self.kinds[item.kind] += 1
                 self._placeholders[value] = f"[{item.kind}_{self._salt}_{self.kinds[item.kind]}]"
-                self._values[self._placeholders[value]] = value
+                self._values[self._placeholders[value].lower()] = value
             parts += [text[at : item.start], self._placeholders[value]]
             at = item.end
         return "".join([*parts, text[at:]])
