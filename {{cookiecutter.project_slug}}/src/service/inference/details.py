@@ -101,7 +101,7 @@ class Details:
         units = {_UNITS[name] for name in _SAID_UNIT.findall(folded)}
         spelled = set(_SPELLED.findall(_THANKS.sub(" ", folded)))
         own = {_UNITS[name] for name in _SAID_UNIT.findall(self.folded)} if units else set()
-        return units <= own and spelled <= set(_SPELLED.findall(self.folded))
+        return units <= own and (not spelled or spelled <= set(_SPELLED.findall(self.folded)))
 
     def _has_dates_of(self, shown: str, folded: str) -> bool:
         """Names of months and days, by their first three letters: "Feb" is February."""

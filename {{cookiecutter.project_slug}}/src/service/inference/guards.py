@@ -86,9 +86,7 @@ class OutputGuard:
     def prose(self, text: str) -> None:
         """No link, markup, template or foreign address; and no number, date or amount that the input does not hold."""
         shown = normalise(text)
-        foreign = re.sub(r"\S+", lambda found: "…" if _name(found[0]) in self._names else found[0], shown)
-        plain = _plain(_ADDRESS.sub(lambda found: "" if found[0].casefold() in self._addresses else found[0], foreign))
-        _refuse("@" in plain or bool(_ACTIVE.search(plain)), "output_active_content")
+        _refuse(_is_active(shown) and _is_active(self._without_own(shown)), "output_active_content")
         _refuse(not self._details.has_all_of(text), "output_foreign_detail")
 
     def visible(self, texts: Iterable[str]) -> None:
@@ -100,6 +98,11 @@ class OutputGuard:
         squeezed = [_squeeze(text) for text in texts]
         haystack = " ".join([*squeezed, "".join(squeezed)])
         _refuse(any(needle in haystack for needle in self._needles), "output_canary")
+
+    def _without_own(self, text: str) -> str:
+        """The text without the addresses that the sender wrote."""
+        text = re.sub(r"\S+", lambda found: "…" if _name(found[0]) in self._names else found[0], text)
+        return _ADDRESS.sub(lambda found: "" if found[0].casefold() in self._addresses else found[0], text)
 
     def _says(self, text: str, letters: int) -> bool:
         folded = fold(text)
@@ -139,6 +142,11 @@ def _refuse(wrong: bool, reason: str) -> None:
 
 def _squeeze(text: str) -> str:
     return re.sub(r"[\W_]+", "", normalise(text).casefold())
+
+
+def _is_active(text: str) -> bool:
+    plain = _plain(text)
+    return "@" in plain or bool(_ACTIVE.search(plain))
 
 
 def _plain(text: str) -> str:
