@@ -394,6 +394,16 @@ def test_a_hung_process_is_noticed_however_many_requests_it_holds(url):
     assert seconds < remote.SILENCE_S + remote.HEALTH_S + 4
 
 
+def test_a_slow_process_is_waited_for_however_many_requests_it_holds(url):
+    async def scenario() -> list[Prediction[TriageOutcome]]:
+        async with AsyncExitStack() as closing:
+            triager = RemoteTriager(http_client(closing, 20.0), [url], lambda: TOKEN, 20.0)
+            slow = ticket(f"take {remote.SILENCE_S + remote.HEALTH_S + 0.5}")
+            return await asyncio.gather(*(triager.triage(slow, RELEASE, TENANT) for _ in range(150)))
+
+    assert asyncio.run(scenario()) == [PREDICTION] * 150
+
+
 def test_what_a_lost_process_has_asked_is_not_asked_three_times_again(url, engine):
     async def scenario() -> Prediction[TriageOutcome]:
         async def reads_and_goes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

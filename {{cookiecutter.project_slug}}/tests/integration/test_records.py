@@ -312,7 +312,16 @@ def test_an_answer_that_is_not_stored_is_not_settled_until_it_is_abandoned(thrif
     assert spent(database) == COST
 
 
-@pytest.mark.parametrize(("usage", "counted"), [(Usage(cost_usd=0.4), 400_000), (Usage(), 0), (None, HELD)])
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        (Usage(cost_usd=0.4), 400_000),
+        (Usage(), 0),
+        (Usage(cost_usd=None, at_most_usd=0.02), 20_000),
+        (Usage(cost_usd=None), HELD),
+        (None, HELD),
+    ],
+)
 def test_abandoning_settles_what_is_known_to_be_spent(thrifty, database, usage, counted):
     async def story():
         opened = await thrifty.open(ALICE, "k", REQUEST, SPENDER)

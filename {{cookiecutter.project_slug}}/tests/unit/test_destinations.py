@@ -16,6 +16,7 @@ from service.inference.destinations import (
     only,
     parse,
 )
+from service.inference.task import Limits
 from service.settings import Secrets, Settings, SettingsError
 
 LISTED = "models.example eu-central-1 DPA-2026-014, llm.internal:8000 on-premises none needed"
@@ -117,6 +118,12 @@ def test_the_engine_does_not_start_when_one_is_not_and_says_what_to_add(hosts, u
 
 def test_a_stand_in_on_this_machine_needs_no_entry_in_development():
     assert engine("", "http://127.0.0.1:9001/v1").primary.name == "m"
+
+
+def test_a_short_deadline_shortens_attempts_so_that_one_that_hangs_counts_in_full():
+    model = {"url": "http://127.0.0.1:1/v1", "name": "m", "deadline_s": 5.0}
+    engine_ = bootstrap_inference.local_engine(Settings(model=model), SECRETS, AsyncExitStack())
+    assert engine_.limits == Limits(deadline_s=5.0, attempt_s=4.0, reserve_s=0.5)
 
 
 def test_a_model_without_a_price_is_said_at_the_start(caplog):
