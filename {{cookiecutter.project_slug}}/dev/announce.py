@@ -27,7 +27,7 @@ def announce(settings: RunSettings, stack: "Stack", pids: Mapping[str, int]) -> 
     rows = [
         ("api", settings.base_url, ""),
         ("worker", "", "delivers to ticketing"),
-        *(("inference", url.strip(), "asks the models") for url in filter(None, stack.inference_url.split(","))),
+        *((f"inference-{n}", url.strip(), "asks the models") for n, url in enumerate(stack.inference_urls)),
         ("model", stack.model_url, NOTICE if not settings.model_url else settings.model_name),
         ("backup", stack.backup_url, settings.backup_name if settings.backup_url else _backup(stack)),
         ("ticketing", stack.ticketing_url, NOTICE if not settings.ticketing_url else ""),
@@ -35,7 +35,7 @@ def announce(settings: RunSettings, stack: "Stack", pids: Mapping[str, int]) -> 
     ]
     say("")
     for name, where, what in rows:
-        say(f"  {name:<10} {where:<28} {pids.get(name, ''):>8}  {what}".rstrip())
+        say(f"  {name:<12} {where:<28} {pids.get(name, ''):>8}  {what}".rstrip())
     say(f"\n  logs and data in {settings.var}; keys and addresses in {settings.var / 'dev.json'}\n")
     for name, key in stack.keys.items():
         say(f"  {name:<13} {key}")

@@ -40,8 +40,8 @@ class Stack:
         self.backup_url = f"http://{HOST}:{backup}" if self._backup_stand_in else settings.backup_url
         self.ticketing_url = settings.ticketing_url or f"http://{HOST}:{ticketing}"
         self._inference = {f"inference-{number}": port for number, port in enumerate(inference)}
-        started = ",".join(f"http://{HOST}:{port}" for port in inference)
-        self.inference_url = started or settings.environment.get("INFERENCE_URL", "")
+        given = settings.environment.get("INFERENCE_URL", "")
+        self.inference_urls = [f"http://{HOST}:{port}" for port in inference] or list(filter(None, given.split(",")))
         self.keys: dict[str, str] = {}
 
     def start(self) -> None:
@@ -133,7 +133,7 @@ class Stack:
                 "MODEL_NAME": settings.model_name,
                 "BACKUP_MODEL_URL": f"{self.backup_url}/v1" if self._backup_stand_in else self.backup_url,
                 "BACKUP_MODEL_NAME": settings.backup_name if self.backup_url else "",
-                "INFERENCE_URL": self.inference_url,
+                "INFERENCE_URL": ",".join(self.inference_urls),
                 "TICKETING_URL": self.ticketing_url,
             }
         )

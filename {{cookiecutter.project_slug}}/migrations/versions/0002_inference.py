@@ -21,6 +21,10 @@ def upgrade() -> None:
     question = ["input_digest", "release", "tenant", "at"]
     op.create_index(op.f("ix_decision_input_digest_release_tenant_at"), "decision", question)
     op.create_index(op.f("ix_decision_supersedes"), "decision", ["supersedes"], unique=True)
+    for column in ("release", "input_digest"):
+        op.add_column("review_item", sa.Column(column, sa.String(), nullable=True))
+    asked = ["input_digest", "release", "tenant", "verdict"]
+    op.create_index(op.f("ix_review_item_question"), "review_item", asked)
     op.create_table(
         "budget",
         sa.Column("day", sa.Date(), nullable=False),
@@ -34,6 +38,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops what 0001 does not know; nothing that the older code reads."""
     op.drop_table("budget")
+    op.drop_index(op.f("ix_review_item_question"), "review_item")
+    for column in ("input_digest", "release"):
+        op.drop_column("review_item", column)
     op.drop_index(op.f("ix_decision_supersedes"), "decision")
     op.drop_index(op.f("ix_decision_input_digest_release_tenant_at"), "decision")
     for column in ("supersedes", "input_digest", "taint", "repaired"):

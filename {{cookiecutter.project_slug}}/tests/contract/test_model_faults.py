@@ -243,6 +243,17 @@ def test_an_endpoint_that_refuses_the_schema_is_asked_in_words_from_then_on(prim
     assert made.asked == ["schema", "text", "text", "text"]
 
 
+def test_requests_in_flight_while_it_is_found_out_are_asked_in_words_too(primary):
+    async def scenario(url: str) -> list[str]:
+        async with engine(url) as triager:
+            asked = (triager.triage(TICKET, RELEASE, "acme") for _ in range(6))
+            return [prediction.source.value for prediction in await asyncio.gather(*asked)]
+
+    with endpoint(primary, refuses=True) as (made, url):
+        assert asyncio.run(scenario(url)) == ["model"] * 6
+    assert sorted(made.asked) == ["schema"] * 6 + ["text"] * 6
+
+
 def test_an_endpoint_that_drops_the_schema_is_set_to_words(primary):
     with endpoint(primary, refuses=False) as (made, url):
         prediction = triage(url, times=2, output="text")

@@ -116,6 +116,7 @@ def test_a_prompt_file_may_set_what_else_a_release_decides(project, tmp_path):
     [
         ("{warmth: 1}", "parameters may be .* not {'warmth'}"),
         ("{prompt: x}", "parameters may be"),
+        ("{max_tokens: true}", "parameters.max_tokens: .*integer"),
         ("{temperature: hot}", "parameters.temperature: .*number"),
         ("{thresholds: {auto: 2}}", "parameters.thresholds.auto: .*less than or equal to 1"),
         ("[1]", "must be a mapping"),

@@ -215,6 +215,8 @@ HONEST = [
     "お問い合わせいただきありがとうございます。ご不便をおかけして誠に申し訳ございませんが、担当者が確認いたします",
     "ขอบคุณสำหรับข้อความของคุณเราจะตรวจสอบและตอบกลับโดยเร็วที่สุดขออภัยในความไม่สะดวก",
     "1000, 1.000 dollars, $1'000",
+    "Ils vérifieront l'incident récent. Lei può chiamare. Problemas reais. Ron, am Rand, krótko, kräftig, Rubén.",
+    "Nos está diciendo; qualche dicitura; 万一の場合; thanks a million; duizendmaal dank; seit einem Jahrhundert.",
     "We seize the chance, once; one, two steps. EE.UU. Dr. med. u.a.",
 ]
 
@@ -272,17 +274,37 @@ def test_nothing_may_be_added_to_it_or_left_out(text):
         "$100", "$10000", "$1000.50", "1.001 dollars", "10,000", "10005", "€1,000", "1000 %", "1000 pounds", "$4711",
         "AB-4712", "AB-471", "AB-4711-9", "4711", "47 11", "#12", "24/7", "2FA", "7 cards", "1k", "1e6", "10:31", "030",
         "2026-02-03", "3.2.2026", "+49 170 1234567", "١٢٣", "５００", "⑤", "5 0 0", "5\u200b0", "x1", "in March",
-        "by Friday", "by Fri", "Mar 3", "3 Mar", "in May", "May 2", "am Dienstag", "le 2 février",
+        "by Friday", "by Fri", "Mar 3", "3 Mar", "in May", "May 2", "am Dienstag", "le 2 août",
         "five thousand dollars", "ninety days", "a million", "five euros", "ten percent", "onehundred", "fünftausend",
         "cinquante yen", "五千", "mille", "x" * 41, "11am", "seit fünfzig Tagen", "quatre-vingt-dix", "treinta",
         "ottanta", "eenentwintig", "piętnastego", "dwadzieścia", "vinte", "dreizehn", "zwei Euro", "cinq dollars",
         "三千円", "5円", "二千万", "call four four, seven seven zero", "double seven one", "null eins sieben null",
         "4711 US dollars", "4711 CAD", "1000 kr", "7⃣", "a dozen", "the fifteenth", "the twelfth", "im Mai", "en mai",
-        "w środę", "em março", "terça-feira", "月曜日", "星期五",
+        "doscientos", "quinientas", "duecento", "quarantacinque", "duemila", "cem euros", "duzentos", "sto złotych",
+        "am zwanzigsten", "einunddreißigsten", "w styczniu", "na terça", "martedi",
+        "en juillet", "三月五日", "w środę", "em março", "terça-feira", "月曜日", "星期五",
     ],
 )  # fmt: skip
 def test_a_number_date_or_amount_that_the_input_does_not_hold_is_refused(detail):
     assert refusal(GUARD.prose, f"That is {detail} then") == FOREIGN
+
+
+@pytest.mark.parametrize(
+    ("said", "reply", "known"),
+    [
+        ("remboursé en juin", "en juillet", False),
+        ("el martes", "en marzo", False),
+        ("segunda-feira", "na sexta-feira", False),
+        ("on Feb 3", "le 3 février", True),
+        ("w poniedziałek", "on Monday", True),
+        ("order 48213 $59.90 twice", "Sorry about the $59.90.", True),
+        ("order 48213 $59.90 twice", "We refund $48213.", False),
+        ("1200 €", "1.200 EUR", True),
+        ("at 5 pm", "at 5pm", True),
+    ],
+)
+def test_a_detail_is_the_same_in_another_form_and_no_other(said, reply, known):
+    assert (refusal(OutputGuard(said, CANARY).prose, reply) == "") is known
 
 
 @given(st.integers(0, 10**12), st.sampled_from(["", "$", "#", "AB-", "no. ", "(", "€ "]))

@@ -55,13 +55,16 @@ def test_anything_else_is_a_failure_with_its_reason(body, reason):
 
 
 @pytest.mark.parametrize("tokens", [-1, 0, "many", 5_000, 10**12, None, 1.5, True])
-@pytest.mark.parametrize(("count", "others"), [("prompt_tokens", (0, 2)), ("completion_tokens", (3, 0))])
-def test_a_token_count_that_cannot_be_counts_as_none_and_as_the_most_that_the_call_can_cost(count, others, tokens):
+@pytest.mark.parametrize(
+    ("count", "others", "most"),
+    [("prompt_tokens", (0, 2), model().if_lost(CALL).at_most_usd), ("completion_tokens", (3, 0), 3 * 0.5 + 100)],
+)
+def test_a_token_count_that_cannot_be_counts_as_the_most_that_the_call_was_allowed(count, others, most, tokens):
     body = json.loads(answer(content="x"))
     body["usage"][count] = tokens
     spent = _read(json.dumps(body).encode()).spent
     assert (spent.input_tokens, spent.output_tokens, spent.cost_usd) == (*others, None)
-    assert 600 < spent.at_most_usd == model().if_lost(CALL).at_most_usd < 700
+    assert spent.at_most_usd == most
 
 
 def test_an_answer_without_a_text_may_have_taken_no_token():
@@ -70,6 +73,16 @@ def test_an_answer_without_a_text_may_have_taken_no_token():
     with pytest.raises(ChatFailure, match="content_filtered") as caught:
         _read(json.dumps(body).encode())
     assert caught.value.spent == Spent(3, 0, 1.5)
+
+
+def test_a_lost_call_is_counted_as_a_token_for_each_byte_and_all_that_it_might_write():
+    assert 600 < model().if_lost(CALL).at_most_usd < 700  # a thousand for what endpoints add, at 0.5, and 100
+
+
+def test_thoughts_that_were_counted_count_also_when_the_input_was_not():
+    body = json.loads(answer(content="x"))
+    body["usage"] = {"completion_tokens": 800}
+    assert _read(json.dumps(body).encode()).spent.at_most_usd > 800
 
 
 def test_without_a_price_not_even_the_most_is_known():

@@ -36,6 +36,11 @@ def found(text: str) -> list[tuple[str, str]]:
     return [(item.kind, text[item.start : item.end]) for item in DETECTOR.find(text)]
 
 
+@pytest.mark.parametrize("text", ["the Basic subscription", "basic troubleshooting done", "Basic Authentication fails"])
+def test_a_basic_word_is_no_secret(text):
+    assert found(text) == []
+
+
 @pytest.mark.parametrize(
     ("before", "value", "after", "kind"),
     [

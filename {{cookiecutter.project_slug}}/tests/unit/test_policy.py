@@ -162,6 +162,12 @@ def test_a_quote_that_says_nothing_grounds_nothing(nothing):
         "bell \x1b[31m",
         "We asked Booking.com",
         "Go to evil.example.COM!",
+        "Write to ann@evil.example",
+        "Evil.Com",
+        "evil.RU or t.co",
+        "evil.рф",
+        "evil.中国",
+        "192.0.2.7/login",
     ],
 )
 def test_a_draft_with_a_link_markup_or_invisible_characters_is_looked_at(draft):
@@ -169,7 +175,7 @@ def test_a_draft_with_a_link_markup_or_invisible_characters_is_looked_at(draft):
 
 
 @pytest.mark.parametrize(
-    "draft", ["We saw it at 10:30, order 4711.", "Liebe Kund:in,\ndanke.Gruß, z.B. an a@b.example", None]
+    "draft", ["We saw it at 10:30, order 4711.", "Liebe Kund:in, z.B. v3.2.1 um 10.30, m.in. morgen", None]
 )
 def test_a_plain_draft_passes(draft):
     assert decided(draft_reply=draft) is Disposition.AUTO

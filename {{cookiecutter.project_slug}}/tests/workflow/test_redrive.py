@@ -226,6 +226,7 @@ def test_it_keeps_to_the_rate_and_interrupted_it_says_how_to_go_on(stack, outage
         ([], "operator"),
         (["--since", "4h"], "reviewer"),
         (["--since", "4h", "--url", "ftp://nowhere"], "operator"),
+        (["--since", "4h", "--url", "http://nowhere:port"], "operator"),
         (["--since", "4h", "--url", "http://127.0.0.1:1"], None),  # the key of `svc run` goes nowhere else
     ],
 )

@@ -54,7 +54,7 @@ def test_the_answer_comes_from_the_other_process_in_one_trace(tier):
 
 def test_the_inference_process_has_no_database_and_wants_the_token(tier):
     printed = (tier.stack.var / "run.out").read_text()
-    urls = [line.split()[1] for line in printed.splitlines() if line.startswith("  inference ")]
+    urls = [line.split()[1] for line in printed.splitlines() if line.startswith("  inference-")]
     assert len(urls) == 2
     for number, url in enumerate(urls):
         assert [path.name for path in (tier.stack.var / f"inference-{number}").iterdir()] == ["telemetry"]

@@ -15,7 +15,7 @@ from service.inference import prompts
 from service.inference.triage import GUARDS_VERSION
 from service.integration.database.migrate import migrate as migrate_database
 from service.integration.database.migrate import project_root
-from service.integration.database.releases import list_releases, publish
+from service.integration.database.releases import fitting, list_releases, publish
 from service.integration.database.session import open_database
 from service.integration.flags import store
 from service.settings import Settings
@@ -56,7 +56,7 @@ def prepare(config: Settings, root: Path) -> Prepared:
     def fill(session: Session) -> Prepared:
         flags = store.add_missing(session, seed, ACTOR)
         published = [release.name for release in found if publish(session, release, ACTOR)]
-        newest = {row.use_case: row.name for row in reversed(list_releases(session))}
+        newest = {row.use_case: row.name for row in reversed(list_releases(session)) if fitting(row)}
         held = {release.name: newest[release.use_case] for release in found}
         return Prepared(flags, published, {n: latest for n, latest in held.items() if latest not in held})
 
@@ -75,16 +75,17 @@ def releases_from(prompts_dir: Path) -> list[Release]:
         if unknown := prompt.parameters.keys() - PARAMETERS:
             raise prompts.PromptError(f"{file}: parameters may be {', '.join(sorted(PARAMETERS))}, not {unknown}")
         try:
-            release = Release(
-                use_case=TRIAGE,
-                prompt_id=prompt.id,
-                prompt_version=prompt.version,
-                prompt=prompt.body,
-                contract_version=contract.VERSION,
-                rules_version=rules.VERSION,
-                guards_version=GUARDS_VERSION,
+            bundle = {
+                "use_case": TRIAGE,
+                "prompt_id": prompt.id,
+                "prompt_version": prompt.version,
+                "prompt": prompt.body,
+                "contract_version": contract.VERSION,
+                "rules_version": rules.VERSION,
+                "guards_version": GUARDS_VERSION,
                 **prompt.parameters,
-            )
+            }
+            release = Release.model_validate(bundle, strict=True)
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             where = ".".join(map(str, first["loc"]))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -59,6 +58,14 @@ def caller_in(database: Database, *allowed: Role) -> Caller:
     return caller
 
 
+def _is_http(url: str) -> bool:
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.host)
+
+
 @contextmanager
 def running_service(given: str | None) -> Iterator[Ask]:
     """Asks the service at `given`, else at SVC_URL, else, in development, the `svc run` of VAR_DIR.
@@ -68,7 +75,7 @@ def running_service(given: str | None) -> Iterator[Ask]:
     """
     running = _svc_run()
     url = (given or os.environ.get("SVC_URL") or running.get("base_url") or "").rstrip("/")
-    if not re.match("https?://[^/]", url):
+    if not _is_http(url):
         raise Invalid("say where the service is, as http(s)://...: --url or SVC_URL (or start `svc run`)")
     own = running.get("keys", {}).get("operator") if url == running.get("base_url") else None
     key = os.environ.get("SVC_API_KEY") or own

@@ -18,7 +18,7 @@ def development_part(name: str) -> Any:
     if root is None:
         print(
             "svc: the development parts (dev/) are not here, as in the image; "
-            "use `svc serve` and `svc worker` with real parts",
+            "use real parts: `svc serve` and `svc worker`, and MODEL_URL for `svc eval`",
             file=sys.stderr,
         )
         sys.exit(3)

@@ -60,8 +60,8 @@ class _Attempts(Generic[T]):
             async with asyncio.timeout(min(limits.attempt_s, remaining_s)):
                 reply = await target.ask(call)
         except TimeoutError:
-            # Cut short by what came before, it says nothing about the model.
-            self._report(target, admission, None if remaining_s < 0.9 * limits.attempt_s else False)
+            # Cut short by what came before, it says nothing about the model; a hop on the way here takes a tenth.
+            self._report(target, admission, None if remaining_s < 0.75 * limits.attempt_s else False)
             self.spent += target.if_lost(call)
             self._failed(target, "deadline")
             return None

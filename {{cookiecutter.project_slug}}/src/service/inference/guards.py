@@ -7,7 +7,7 @@ characters, or gives its canary away.
 Left to you: whether a well-formed, grounded answer is *right*, and promises in plain words ("we will refund
 everything"): thresholds, evaluations and people are for these. A draft may say only numbers, dates, domains and
 addresses of the input, so "24/7", "2FA" or "Node.js" is refused unless the sender wrote it. What the sender wrote may
-still be a trap for whoever reads the draft: let a person look before a draft with a link goes out.
+still be a trap for whoever reads the draft: let a person look before a draft with an address goes out.
 """
 
 import base64

@@ -71,7 +71,10 @@ class ChatModel:
         self._price, self._output = price, output
 
     async def complete(self, call: Call) -> Reply:
-        """One upstream call. Raises `ChatFailure`, and nothing else, when there is no text to use."""
+        """One upstream call. Raises `ChatFailure` when there is no text to use.
+
+        What `api_key` or a hook of the HTTP client raises passes through.
+        """
         in_words = call.in_words or self._output == "text"
         body = self._body(call, in_words)
         host = httpx2.URL(self._url).host
@@ -80,7 +83,7 @@ class ChatModel:
             try:
                 answer = await self._post(call, body)
             except ChatFailure as failure:
-                if failure.status in (400, 422) and self._output == "auto" and not in_words:
+                if failure.status in (400, 422) and self._output != "schema" and not in_words:
                     failure.again = replace(call, in_words=True)  # it may have been the schema that was refused
                 raise
             if self._output == "auto":
@@ -92,7 +95,7 @@ class ChatModel:
             return reply
 
     def if_lost(self, call: Call) -> Spent:
-        """What a call may have cost whose answer never came: as many tokens as it has bytes, and all it may write."""
+        """What a call was allowed to cost whose answer never came: a token for each byte, and all it might write."""
         return Spent(cost_usd=None, at_most_usd=self._price(_most_input_tokens(call), call.max_tokens))
 
     def _body(self, call: Call, in_words: bool) -> dict[str, Any]:
@@ -167,7 +170,8 @@ class ChatModel:
         read = _count(read, 1, characters) or _count(read, 1, _most_input_tokens(call))
         written = _count(written, least, MOST_OUTPUT * call.max_tokens)  # some count what a model thought, too
         if read is None or written is None:
-            return replace(self.if_lost(call), input_tokens=read or 0, output_tokens=written or 0)
+            most = self._price(read or _most_input_tokens(call), max(written or 0, call.max_tokens))
+            return Spent(read or 0, written or 0, None, most)
         return Spent(read, written, self._price(read, written))
 
 

@@ -121,7 +121,7 @@ _TOKENS = (
     r"sk-[\w-]{16,200}|[spr]k_(?:live|test)_\w{16,200}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}"
     r"|glpat-[\w-]{20,64}|xox[abeprs]-[\w-]{10,200}|hv[sbr]\.[\w-]{20,200}|npm_\w{30,64}|pypi-[\w-]{40,250}"
     r"|AIza[\w-]{35}|SG\.[\w-]{16,32}\.[\w-]{16,64}|svk_[\w-]{20,100}"
-    r"|(?<=bearer )[\w.~+/-]{20,2000}=?|(?<=basic )[\w+/]{12,2000}={0,2}"
+    r"|(?<=bearer )[\w.~+/-]{20,2000}=?|(?<=basic )(?=[a-z+/]*[\d+/=])[\w+/]{12,2000}={0,2}"
     r"|eyJ[\w-]{8,2000}\.eyJ[\w-]{4,4000}\.[\w-]{0,1000}")
 _IS = r"(?:is|was|ist|war|lautet|est|es|era|è|jest|to|brzmi)\b"
 _PASSWORD = (

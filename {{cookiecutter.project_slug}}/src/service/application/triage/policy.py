@@ -43,8 +43,11 @@ _ACTIVE = re.compile(
     r"|&lt;|<\s*[a-z/!]|\]\s*[(\[:]",
     re.IGNORECASE,
 )
-# A host alone, which many programs make a link of; not that of a mail address, nor "sorry.We".
-_HOST = re.compile(r"(?<![@.\w-])[\w-]{2,}(?:\.[\w-]+)*\.(?:[a-z]{2,24}|[A-Z]{3,24})\b")
+# A mail address, or a host alone, which many programs make a link of. A missing space after a full stop looks the same,
+# and costs no more than a look.
+_ADDRESS = re.compile(
+    r"@|(?<![.\w-])(?!m\.in\b)[\w-]+(?:\.[\w-]+)*\.(?=[^\W\d_]{2})[\w-]{2,24}|\b\d{1,3}(?:\.\d{1,3}){3}"
+)
 
 
 def disposition(
@@ -83,10 +86,10 @@ def is_grounded(ticket: Ticket, outcome: TriageOutcome) -> bool:
 def has_active_content(outcome: TriageOutcome) -> bool:
     """Whether draft or entities hold a link, markup or invisible characters: somebody else's wishes, not ours.
 
-    A draft may not even name a host that the customer wrote of: whoever wrote the message may have set a trap.
+    A draft may not even name an address that the customer wrote: whoever wrote the message may have set a trap.
     """
     texts = [outcome.draft_reply or "", *(part for entity in outcome.entities for part in (entity.type, entity.value))]
-    return bool(_HOST.search(unicodedata.normalize("NFKC", texts[0]))) or any(
+    return bool(_ADDRESS.search(unicodedata.normalize("NFKC", texts[0]))) or any(
         _ACTIVE.search(unicodedata.normalize("NFKC", text)) or _has_invisible(text) for text in texts
     )
 

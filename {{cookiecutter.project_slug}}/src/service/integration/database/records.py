@@ -25,17 +25,15 @@ _INSERT_PAYLOAD = insert(table_of(PayloadRow))
 _INSERT_REVIEW = insert(table_of(ReviewItemRow))
 
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_made, _judged, _review = table_of(DecisionRow), table_of(DecisionRow).alias(), table_of(ReviewItemRow)
+_made, _review = table_of(DecisionRow), table_of(ReviewItemRow)
 
 
-def _same_question(made: FromClause) -> ColumnElement[bool]:
-    return and_(*(made.c[name] == bindparam(name) for name in ("input_digest", "release", "tenant")))
+def _same_question(table: FromClause) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == bindparam(name) for name in ("input_digest", "release", "tenant")))
 
 
-_FOUND_WRONG = (
-    exists(_judged.c.id)
-    .where(_same_question(_judged), _judged.c.source != Source.RULES.value, _review.c.decision_id == _judged.c.id)
-    .where(_review.c.verdict != Verdict.APPROVE.value)
+_FOUND_WRONG = exists(_review.c.id).where(
+    _same_question(_review), _review.c.verdict.in_([Verdict.CORRECT.value, Verdict.REJECT.value])
 )
 _EARLIER = (
     select(_made.c.outcome, _made.c.model_version, _made.c.taint)
@@ -163,11 +161,14 @@ def store_decision(session: Session, decision: Decision, request: JsonObject) ->
 
 def open_review(session: Session, decision: Decision, opened_at: datetime) -> None:
     """Put the decision into the reviewers' queue, as waiting since `opened_at`."""
+    by_model = decision.source is not Source.RULES
     row = {
         "id": str(uuid.uuid4()),
         "decision_id": decision.id,
         "tenant": decision.tenant,
         "use_case": decision.use_case,
+        "release": decision.release if by_model else None,
+        "input_digest": decision.input_digest if by_model else None,
         "disposition": decision.disposition.value,
         "state": "open",
         "opened_at": opened_at,

@@ -92,7 +92,7 @@ class SqlReleases:
         if count == self._seen:
             return
         rows = self._database.read_sync(list_releases)
-        by_name = {row.name: release for row in rows if (release := _fitting(row)) is not None}
+        by_name = {row.name: release for row in rows if (release := fitting(row)) is not None}
         latest: dict[str, Release] = {}
         for row in rows:
             if row.name in by_name:
@@ -100,8 +100,8 @@ class SqlReleases:
         self._seen, self._by_name, self._latest = len(rows), by_name, latest
 
 
-def _fitting(row: ReleaseRow) -> Release | None:
-    """The release, or None when it was published by newer code whose bundle this code does not understand."""
+def fitting(row: ReleaseRow) -> Release | None:
+    """The release, or None when it was published by other code, whose bundle this code does not understand."""
     try:
         return Release.model_validate(row.bundle)
     except ValidationError:

@@ -87,13 +87,18 @@ class IdempotencyRow(Base):
 
 
 class ReviewItemRow(Base):
-    """A decision that waits for, or was decided by, a person."""
+    """A decision that waits for, or was decided by, a person. If a model made it, with the question it answers."""
 
     __tablename__ = "review_item"
-    __table_args__ = (Index(None, "tenant", "state", "opened_at"),)
+    __table_args__ = (
+        Index(None, "tenant", "state", "opened_at"),
+        Index("ix_review_item_question", "input_digest", "release", "tenant", "verdict"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), unique=True)
+    release: Mapped[str | None]
+    input_digest: Mapped[str | None]
     tenant: Mapped[str]
     use_case: Mapped[str]
     disposition: Mapped[str]
