@@ -56,7 +56,8 @@ _LARGE = _any_of(r"""
     (?:due|tre|quattro|cinque|sei|sette|otto|nove)?cento (?:due|tre|quattro|cinque|sei|sette|otto|nove|dieci|cento)mila
     (?:der|veer|vijf|zes|zeven|ach|negen)tien
     \w{0,12}(?:twintig|dertig|veertig|vijftig|zestig|zeventig|tachtig|negentig)
-    dez[ea]sseis dez[ea]ssete dezoito dez[ea]nove vinte trinta quarenta cinquenta sessenta oitenta cem (?:duzent|trezent|quinhent|\w{4,6}cent)[oa]s
+    dez[ea]sseis dez[ea]ssete dezoito dez[ea]nove vinte trinta quarenta cinquenta sessenta oitenta
+    cem (?:duzent|trezent|quinhent|\w{4,6}cent)[oa]s
     \w{2,10}na(?:ście|stego|stu) \w{2,12}(?:dzieści\w?|dziesiąt\w{0,2})
     dwieście trzysta czterysta \w{2,6}ćset \w{4,5}emset tysi\w{1,4}""")
 _HAN = "〇零一二三四五六七八九十百千万億兆两"
