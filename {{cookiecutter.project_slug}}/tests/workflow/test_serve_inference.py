@@ -49,7 +49,7 @@ def test_the_answer_comes_from_the_other_process_in_one_trace(tier):
     assert (answer["source"], answer["degraded"], answer["disposition"]) == ("model", False, "auto")
     assert answer["usage"]["input_tokens"] > 0
     eventually(lambda: answer["trace_id"] in tier.spans(0))
-    assert '"service.tenant"' in tier.spans(0)
+    eventually(lambda: '"service.tenant"' in tier.spans(0))  # the first request may only ask for the release
 
 
 def test_the_inference_process_has_no_database_and_wants_the_token(tier):
