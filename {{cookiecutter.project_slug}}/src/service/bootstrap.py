@@ -11,7 +11,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from service.application.triage import contract, rules
 from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
-from service.bootstrap_inference import engine, http_client, local_engine
+from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
@@ -39,7 +39,9 @@ from service.integration.database.releases import SqlReleases
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
 from service.integration.database.waiting import SqlWaiting
+from service.integration.flags.processes import Presence
 from service.integration.flags.provider import DatabaseFlagProvider
+from service.integration.flags.store import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
 from service.integration.secrets.vault import AppRole, read_secrets
@@ -79,20 +81,23 @@ class Store:
     releases: SqlReleases
     flags: DatabaseFlagProvider
     switches: FlagSwitches
+    presence: Presence
 
     async def close(self) -> None:
-        self.flags.shutdown()
+        await asyncio.to_thread(self.flags.shutdown)
+        await asyncio.to_thread(self.presence.leave)
         await self.database.close()
 
 
-def open_store(config: Settings) -> Store:
-    """Open the migrated database and load flags and releases."""
+def open_store(config: Settings, kind: str) -> Store:
+    """Open the migrated database, load flags and releases, and be known as a process of this kind."""
     database = open_database(config.database_url)
     instrument_sql(database.engines)
-    releases = SqlReleases(database)
-    flags = DatabaseFlagProvider(database, kill_file=config.var_dir / "AI_OFF", also_refresh=releases.refresh)
+    releases, presence = SqlReleases(database, CODE), Presence(database, kind, asdict(CODE))
+    kill_file = config.var_dir / "AI_OFF"
+    flags = DatabaseFlagProvider(database, kill_file, also_refresh=releases.refresh, tell=presence.tell)
     switches = FlagSwitches(flags, releases, internal_tenants=config.internal_tenants)
-    return Store(database, releases, flags, switches)
+    return Store(database, releases, flags, switches, presence)
 
 
 def use_cases(
@@ -120,6 +125,7 @@ def use_cases(
         triage=traced("triage ticket", triage.__call__),
         reviews=ReviewWork(desk, reviewables),
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
+        switchboard=SqlSwitchboard(store.database),
         show_decision=SqlDecisions(store.database).show,
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
@@ -132,7 +138,7 @@ def api(config: Settings) -> FastAPI:
     config.refuse_unbounded_spending()
     known, closing = secrets(config), AsyncExitStack()
     telemetry(config, "api", closing)
-    store = open_store(config)
+    store = open_store(config, "api")
     closing.push_async_callback(store.close)
     service = use_cases(store, config, known, engine(config, known, closing))
     return create_app(service, slug(), _until_closed(closing))
@@ -156,7 +162,7 @@ async def worker(config: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with AsyncExitStack() as closing:
         telemetry(config, "worker", closing)
-        store = open_store(config)
+        store = open_store(config, "worker")
         closing.push_async_callback(store.close)
         http, token = http_client(closing, timeout_s), known.ticketing_token.get_secret_value
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)

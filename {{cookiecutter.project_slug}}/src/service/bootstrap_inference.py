@@ -4,24 +4,31 @@ settings -> where data may go -> personal data -> models -> engine -> process
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 from opentelemetry.util.genai.handler import TelemetryHandler
 
+from service.application.release import Code
+from service.application.triage import contract, rules
 from service.application.triage.use_case import Triager
 from service.inference import destinations
 from service.inference.models import ChatModel
 from service.inference.pii import PiiDetector, Pseudonymiser
 from service.inference.pii_structured import StructuredDetector
-from service.inference.prices import BadPrice, price_of
+from service.inference.prices import BadPrice, Price, price_of
 from service.inference.remote import RemoteTriager
 from service.inference.task import Limits
-from service.inference.triage import ModelTriager
+from service.inference.triage import GUARDS_VERSION, ModelTriager
 from service.settings import Profile, Secrets, Settings, SettingsError, require
 
 log = logging.getLogger(__name__)
+# Whose releases this code answers. Whoever raises a version keeps the one before it here for as long as its releases
+# are still answered as they were evaluated; otherwise the last release that fits stands in (ARCHITECTURE.md).
+CODE = Code(contract=(contract.VERSION,), rules=(rules.VERSION,), guards=(GUARDS_VERSION,))
 
 
 def engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> Triager:
@@ -44,20 +51,14 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     hosts = _allowed_hosts(config)
     http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
-    try:
-        price, backup_price = price_of(model.name, model.price), price_of(model.backup_name, model.backup_price)
-    except BadPrice as error:
-        raise SettingsError(f"MODEL_PRICE or BACKUP_MODEL_PRICE: {error}") from None
-    for asked, priced in ((model.name, price), (model.backup_name, backup_price)):
-        if asked and "stand-in" not in asked and priced(1, 1) is None:
-            log.warning("no price is known for %s: budgets count each of its answers as BUDGET_REQUEST_USD", asked)
+    prices, backup_prices = _prices(model.name, model.price), _prices(model.backup_name, model.backup_price)
     key, backup_key = known.model_api_key.get_secret_value, known.backup_model_api_key.get_secret_value
-    primary = ChatModel(http, model.url, model.name, key, spans, price, model.output)
+    primary = ChatModel(http, model.url, model.name, key, spans, prices, model.output)
     backup = None
     if model.backup_url:
         require(BACKUP_MODEL_NAME=model.backup_name)
         backup = ChatModel(
-            http, model.backup_url, model.backup_name, backup_key, spans, backup_price, model.backup_output
+            http, model.backup_url, model.backup_name, backup_key, spans, backup_prices, model.backup_output
         )
     # A tenth of the deadline is kept for each step that may follow, so that even a short one asks the primary.
     reserve_s = min(2.0, model.deadline_s / 10)
@@ -80,6 +81,23 @@ def http_client(closing: AsyncExitStack, longest_s: float, hosts: frozenset[str]
     )
     closing.push_async_callback(http.aclose)
     return http
+
+
+def _prices(usual: str, given: str) -> Callable[[str], Price]:
+    """Of a model's name its price: what is `given` is that of the usual one. Raises `SettingsError`."""
+
+    @cache
+    def of(name: str) -> Price:
+        try:
+            price = price_of(name, given if name == usual else "")
+        except BadPrice as error:
+            raise SettingsError(f"MODEL_PRICE or BACKUP_MODEL_PRICE: {error}") from None
+        if name and "stand-in" not in name and price(1, 1) is None:
+            log.warning("no price is known for %s: budgets count each of its answers as BUDGET_REQUEST_USD", name)
+        return price
+
+    of(usual)
+    return of
 
 
 def _names(config: Settings) -> PiiDetector:

@@ -68,7 +68,9 @@ async def engine(primary_url: str, backup_url: str | None = None, api_key=lambda
     async with httpx2.AsyncClient(timeout=10) as http:
 
         def model(url: str) -> ChatModel:
-            return ChatModel(http, f"{url}/v1", "stand-in-primary-1", api_key, spans, price_of("", "1/2"), **more)
+            return ChatModel(
+                http, f"{url}/v1", "stand-in-primary-1", api_key, spans, lambda name: price_of(name, "1/2"), **more
+            )
 
         backup = model(backup_url) if backup_url else None
         yield ModelTriager(model(primary_url), backup, Pseudonymiser([StructuredDetector()]), LIMITS)

@@ -71,6 +71,7 @@ def decision(id_: str = "d-1", disposition: Disposition = Disposition.AUTO, **ch
         "supersedes": None,
         "trace_id": "0" * 32,
         "at": datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
+        "latency_ms": 120,
     }
     return Decision(**{**fields, **changes})
 

@@ -19,7 +19,7 @@ KILL_THE_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()
 """
-A_REPORT = "INSERT INTO eval_report VALUES (:id, 'd', 's', 't', 'pass', '2026-01-01 00:00:00')"
+A_REPORT = "INSERT INTO eval_report VALUES (:id, 'd', 's', 't', 'pass', '2026-01-01 00:00:00', NULL)"
 
 
 def insert(session, id_="1"):

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from service.application.errors import Invalid, Unavailable
+from service.application.errors import ApplicationError, Invalid, Unavailable
 from service.application.identity import Caller, Role
-from service.application.release import Release
+from service.application.release import Code, Gate, Release
+from service.application.switchboard import Audience, Change
 from service.integration.database import releases
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, FlagRevisionRow
-from service.integration.flags import document, store
+from service.integration.flags import document, rollout, store
 from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switches import FlagSwitches
 from tests.example import AI_FLAG, AUTO_FLAG, RELEASE_FLAG, USE_CASE
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVELOPMENT = json.loads((ROOT / "flags" / "development.json").read_text())
 PRODUCTION = json.loads((ROOT / "flags" / "production.json").read_text())
 INSIDER = Caller("ina", "us", frozenset({Role.CALLER}))
+CODE = Code(contract=("c",), rules=("r",), guards=("g",))
+UNAPPROVED = Gate(CODE, production=False, override=True)
 
 
 def release(version: str) -> Release:
@@ -44,22 +47,39 @@ def seed(database: Database, flags: dict = DEVELOPMENT) -> None:
 
 
 def set_flag(database: Database, name: str, variant: str) -> None:
-    database.write_sync(lambda session: store.set_flag(session, name, variant, "olga", "a test"))
+    database.write_sync(lambda session: store.set_flag(session, Change(name, variant, "a test"), "olga"))
 
 
 def publish(database: Database, version: str) -> Release:
     new = release(version)
-    database.write_sync(lambda session: releases.publish(session, new, "test"))
+    database.write_sync(lambda session: releases.draft(session, new, "ann"))
+    database.write_sync(lambda session: releases.publish(session, new.name, "ann", UNAPPROVED))
     return new
 
 
+def activate(database: Database, chosen: Release) -> None:
+    database.write_sync(lambda session: rollout.activate(session, chosen.name, "olga", "a test", UNAPPROVED))
+
+
 @pytest.fixture
-def switches(database: Database, tmp_path: Path):
-    """Live switches on an own poller; the kill file is `tmp_path / "AI_OFF"`."""
-    published = releases.SqlReleases(database)
+def provider(database: Database, tmp_path: Path):
+    """A live provider with a poller of its own; the kill file is `tmp_path / "AI_OFF"`."""
+    published = releases.SqlReleases(database, CODE)
     provider = DatabaseFlagProvider(database, tmp_path / "AI_OFF", published.refresh)
-    yield FlagSwitches(provider, published, frozenset({"us"}))
+    provider.releases = published
+    yield provider
     provider.shutdown()
+
+
+@pytest.fixture
+def switches(provider):
+    return FlagSwitches(provider, provider.releases, frozenset({"us"}))
+
+
+def arrived(database: Database, provider: DatabaseFlagProvider) -> float:
+    """Seconds until the provider goes by the newest revision."""
+    newest = database.read_sync(store.newest_revision)
+    return seconds_until(lambda: provider.revision == newest)
 
 
 def seconds_until(condition, limit: float = 3.0) -> float:
@@ -96,12 +116,11 @@ def test_in_production_ai_begins_with_internal_tenants_and_writes_nothing_alone(
 
 def test_a_release_published_and_chosen_is_used_and_so_is_the_one_before(switches, database):
     seed(database)
-    first = publish(database, "1")
-    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == first)
-    second = publish(database, "2")
-    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == second)
-    set_flag(database, RELEASE_FLAG, first.name)
-    seconds_until(lambda: switches.release(USE_CASE, ALICE, None) == first)
+    assert switches.release(USE_CASE, ALICE, None) is None
+    first, second = publish(database, "1"), publish(database, "2")
+    for chosen in (first, second, first):
+        activate(database, chosen)
+        seconds_until(lambda chosen=chosen: switches.release(USE_CASE, ALICE, None) == chosen)
     assert switches.release("billing", ALICE, None) is None
 
 
@@ -188,7 +207,7 @@ def test_setting_a_flag_drops_its_rules_and_says_who_and_why(database):
     assert (newest.actor, newest.reason, newest.rev) == ("olga", "a test", first.rev + 1)
     assert "targeting" in first.doc["flags"][AI_FLAG]
     entry = next(row for row in rows(database, AuditRow) if row.action == "flag.set")
-    assert (entry.object, entry.actor, entry.details["variant"]) == (AI_FLAG, "olga", "on")
+    assert (entry.object, entry.actor, entry.details["gives"]) == (AI_FLAG, "olga", "on for everybody")
 
 
 def test_of_operators_changing_flags_at_once_none_undoes_the_other(database):
@@ -203,16 +222,16 @@ def test_of_operators_changing_flags_at_once_none_undoes_the_other(database):
 @pytest.mark.parametrize(
     ("name", "variant", "reason", "message"),
     [
-        ("ai.enabeld", "off", "typo", "there is no flag ai.enabeld"),
-        ("ai.enabled", "maybe", "typo", "no variant maybe"),
-        (RELEASE_FLAG, f"{USE_CASE}-unknown", "typo", "no release of " + USE_CASE),
+        ("ai.enabeld", "off", "typo", "no such flag; there are: ai.enabled"),
+        ("ai.enabled", "maybe", "typo", "no such variant; it has: on, off"),
+        (RELEASE_FLAG, "none", "typo", "svc release activate"),
         ("ai.enabled", "off", "  ", "a reason is required"),
     ],
 )
 def test_a_wrong_set_is_refused_and_leaves_no_revision(sqlite_database, name, variant, reason, message):
     seed(sqlite_database)
     with pytest.raises(Invalid, match=message):
-        sqlite_database.write_sync(lambda session: store.set_flag(session, name, variant, "olga", reason))
+        sqlite_database.write_sync(lambda session: store.set_flag(session, Change(name, variant, reason), "olga"))
     assert len(sqlite_database.read_sync(store.history)) == 1
 
 
@@ -246,17 +265,83 @@ def test_a_document_that_is_none_is_refused(bad):
         document.validate(bad)
 
 
-def test_a_growing_percentage_keeps_those_who_are_in(database):
-    provider = DatabaseFlagProvider(database)
-    switches = FlagSwitches(provider, releases.SqlReleases(database))
-    inside: list[set[str]] = []
-    for percent in (20, 50):
-        rule = {"fractional": [["on", percent], ["off", 100 - percent]]}
-        flags = {**DEVELOPMENT["flags"], AI_FLAG: {**SWITCH, "targeting": rule}}
-        database.write_sync(lambda session, f=flags: store.append_revision(session, {"flags": f}, "x", "y"))
-        provider.poll()
-        inside.append({ref for ref in map(str, range(500)) if switches.ai_on(USE_CASE, ALICE, ref)})
-    provider.shutdown()
-    assert inside[0] < inside[1]
-    assert 60 < len(inside[0]) < 140
-    assert 200 < len(inside[1]) < 300
+def staged(database: Database, audience: Audience) -> None:
+    change = Change(AI_FLAG, "on", "a test", audience)
+    database.write_sync(lambda session: store.set_flag(session, change, "olga"))
+
+
+def test_ai_goes_from_internal_tenants_to_beta_to_a_share_and_keeps_who_is_in(switches, provider, database):
+    """10,000 customers of an outside tenant, asked twice at each stage."""
+    seed(database, PRODUCTION)
+    beta, refs = Caller("bo", "partner", ALICE.roles), [f"customer-{n}" for n in range(10_000)]
+    inside: list[set[str]] = [set()]
+    for percent in (0, 5, 20, 50, 100):
+        staged(database, Audience(("partner",), percent))
+        arrived(database, provider)
+        assert switches.ai_on(USE_CASE, INSIDER, "c-1")
+        assert switches.ai_on(USE_CASE, beta, "c-1")
+        now = {ref for ref in refs if switches.ai_on(USE_CASE, ALICE, ref)}
+        assert now == {ref for ref in refs if switches.ai_on(USE_CASE, ALICE, ref)}
+        assert inside[-1] <= now
+        assert abs(len(now) - 100 * percent) <= 150
+        print(f"\n{percent:3} %: {len(now)} of {len(refs)} customers", end="")
+        inside.append(now)
+    staged(database, Audience(("partner",), 20))
+    arrived(database, provider)
+    assert {ref for ref in refs if switches.ai_on(USE_CASE, ALICE, ref)} == inside[3]
+
+
+def test_a_customer_without_a_reference_counts_as_its_tenant(switches, provider, database):
+    seed(database)
+    staged(database, Audience((), 50))
+    arrived(database, provider)
+    tenants = [Caller("x", f"tenant-{n}", ALICE.roles) for n in range(100)]
+    first = [switches.ai_on(USE_CASE, caller, None) for caller in tenants]
+    assert 25 < sum(first) < 75
+    assert first == [switches.ai_on(USE_CASE, caller, None) for caller in tenants]
+
+
+@pytest.mark.parametrize("variant", ["on", "off"])
+def test_rules_of_ones_own_are_shown_as_such(variant):
+    flag = {**DEVELOPMENT["flags"][AI_FLAG], "targeting": {"if": [{"var": "internal"}, variant, "off"]}}
+    assert document.audience_of(flag) is None
+    assert document.describe(AI_FLAG, flag)["gives"] == "on, and by rules of its own something else for some"
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "audience", "message"),
+    [
+        (AI_FLAG, "off", Audience(), f"set {AI_FLAG} on for them"),
+        (AI_FLAG, "on", Audience(percent=101), "from 0 to 100"),
+        (AI_FLAG, "on", Audience(percent=-1), "from 0 to 100"),
+    ],
+)
+def test_an_audience_that_cannot_be_is_refused(sqlite_database, name, variant, audience, message):
+    seed(sqlite_database)
+    change = Change(name, variant, "a test", audience)
+    with pytest.raises(Invalid, match=message):
+        sqlite_database.write_sync(lambda session: store.set_flag(session, change, "olga"))
+
+
+def test_going_back_is_a_new_revision_with_all_flags_as_they_were(database):
+    seed(database)
+    first = database.read_sync(store.newest_revision)
+    set_flag(database, "ai.enabled", "off")
+    set_flag(database, AUTO_FLAG, "off")
+    made, names = database.write_sync(lambda session: store.revert(session, first, "olga", "all of it"))
+    assert (made, set(names)) == (first + 3, {"ai.enabled", AUTO_FLAG})
+    assert database.read_sync(store.read_document) == DEVELOPMENT
+    assert database.read_sync(store.history)[0].reason == "all of it"
+    for revision, error in ((first, "nothing would change"), (10**9, "no such revision")):
+        with pytest.raises(ApplicationError, match=error):
+            database.write_sync(lambda session, r=revision: store.revert(session, r, "olga", "again"))
+
+
+def test_going_back_keeps_a_flag_that_came_later(database):
+    seed(database)
+    first = database.read_sync(store.newest_revision)
+    more = {"flags": {"billing.ai": DEVELOPMENT["flags"][AI_FLAG]}}
+    database.write_sync(lambda session: store.add_missing(session, more, "test"))
+    set_flag(database, "ai.enabled", "off")
+    database.write_sync(lambda session: store.revert(session, first, "olga", "back"))
+    assert "billing.ai" in database.read_sync(store.read_document)["flags"]

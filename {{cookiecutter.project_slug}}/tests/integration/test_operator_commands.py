@@ -66,19 +66,20 @@ def test_in_development_the_running_services_operator_key_serves(environment, sq
 def test_tables_and_json_show_the_same_flags(environment, sqlite_database):
     seed(sqlite_database)
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor"}))
-    names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)]
-    assert names == [line.split()[0] for line in run(flags.app, "list").stdout.splitlines()[1:]]
+    names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)["flags"]]
+    assert names == [line.split()[0] for line in run(flags.app, "list").stdout.partition("\n\n")[0].splitlines()[1:]]
     assert json.loads(run(flags.app, "show", AI_FLAG).stdout)[AI_FLAG]["defaultVariant"] == "on"
     assert json.loads(run(flags.app, "history", "--json").stdout)[0]["rev"] == 1
 
 
-def test_a_release_is_listed_shown_and_chosen(environment, sqlite_database):
+def test_a_release_is_listed_and_shown_and_no_mere_flag(environment, sqlite_database):
     seed(sqlite_database)
     name = publish(sqlite_database, "7").name
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"operator"}))
     assert [row["name"] for row in json.loads(run(release.app, "list", "--json").stdout)] == [name]
     assert json.loads(run(release.app, "show", name, "--json").stdout)["prompt_version"] == "7"
-    assert run(flags.app, "set", RELEASE_FLAG, name, "--reason", "pin").exit_code == 0
+    refused = run(flags.app, "set", RELEASE_FLAG, name, "--reason", "pin").exception
+    assert "svc release activate" in str(refused)
 
 
 def test_tables_show_lists_dates_and_gaps_for_people(environment, sqlite_database):
@@ -88,7 +89,7 @@ def test_tables_show_lists_dates_and_gaps_for_people(environment, sqlite_databas
     head, key = (line.split() for line in run(keys.app, "list").stdout.splitlines())
     assert head == ["ID", "SUBJECT", "TENANT", "ROLES", "CREATED", "AT", "STATE"]
     assert (key[1:4], key[5]) == (["x", "acme", "auditor,caller"], "valid")
-    assert run(release.app, "list").stdout.splitlines()[1].split()[2] == "7"
+    assert run(release.app, "list").stdout.splitlines()[1].split()[1] == "7"
     assert "doc" not in run(flags.app, "history").stdout.casefold()
 
 

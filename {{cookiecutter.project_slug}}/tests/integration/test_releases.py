@@ -1,67 +1,185 @@
-"""Releases: published once, immutable from then on, read from memory."""
+"""Releases: drafted, evaluated, approved, published, active; each step once, on record, and by more than one person."""
+
+import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from service.application.errors import Invalid
+from service.application.release import Code, Gate, Release, Step
 from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError
 from service.integration.database import audit, releases
 from service.integration.database.migrate import project_root
 from service.integration.database.session import Database
-from service.integration.database.tables import AuditRow, EvalReportRow, ReleaseRow
+from service.integration.database.tables import (
+    AuditRow,
+    EvalReportRow,
+    ReleaseDraftRow,
+    ReleaseRow,
+    ReleaseStepRow,
+)
+from service.integration.flags import rollout, store
 from service.settings import Settings
-from tests.example import USE_CASE
+from tests.example import RELEASE_FLAG, USE_CASE
 from tests.integration.examples import Clock, rows
-from tests.integration.test_flag_provider import publish, release, seed
+from tests.integration.test_flag_provider import CODE, activate, publish, release, seed
 
-APPEND_ONLY = {"release": "name", "audit": "actor", "flag_revision": "reason"}
+APPEND_ONLY = {
+    "audit": "actor", "eval_report": "verdict", "flag_revision": "reason", "release": "bundle",
+    "release_draft": "author", "release_step": "actor",
+}  # fmt: skip
 
 
-def test_publishing_again_changes_nothing(database):
+def report(digest: str, verdict: str = "PASS", target: str = "gpt-x at models.example", suite: str = USE_CASE) -> dict:
+    return {"digest": digest, "suite": f"{suite}@123", "target": target, "verdict": verdict, "dimensions": []}
+
+
+def keep_report(database: Database, digest: str, **changes: str) -> str:
+    return database.write_sync(lambda session: releases.record_report(session, report(digest, **changes)))
+
+
+def draft(database: Database, version: str, model: str = "gpt-x") -> Release:
+    new = release(version).model_copy(update={"model": model})
+    database.write_sync(lambda session: releases.draft(session, new, "ann"))
+    return new
+
+
+def approve(database: Database, name: str, approver: str = "bob", production: bool = True, report_id: str = "") -> None:
+    database.write_sync(lambda s: releases.approve(s, name, approver, "read it", production, report_id))
+
+
+def do_publish(database: Database, name: str, gate: Gate) -> bool:
+    return database.write_sync(lambda session: releases.publish(session, name, "olga", gate))
+
+
+def do_activate(database: Database, name: str, gate: Gate) -> int:
+    return database.write_sync(lambda session: rollout.activate(session, name, "olga", "go", gate))
+
+
+PRODUCTION = Gate(CODE)
+
+
+def test_from_draft_to_active_with_everybodys_name_on_it(database):
+    seed(database)
+    new = draft(database, "1")
+    report_id = keep_report(database, new.digest)
+    approve(database, new.name)
+    assert do_publish(database, new.name, PRODUCTION) is True
+    assert do_publish(database, new.name, PRODUCTION) is False
+    do_activate(database, new.name, PRODUCTION)
+    flag = database.read_sync(store.read_document)["flags"][RELEASE_FLAG]
+    assert (flag["defaultVariant"], flag.get("targeting")) == (new.name, None)
+    told = [(e.action, e.actor) for e in rows(database, AuditRow) if e.action.startswith("release.")]
+    assert told == [
+        ("release.drafted", "ann"), ("release.approved", "bob"), ("release.published", "olga"),
+        ("release.activated", "olga"),
+    ]  # fmt: skip
+    steps = [(s.step, s.actor, s.report_id) for s in rows(database, ReleaseStepRow)]
+    assert steps == [("approved", "bob", report_id), ("activated", "olga", None)]
+
+
+def test_drafting_again_changes_nothing(database):
     new = release("1")
-    assert database.write_sync(lambda session: releases.publish(session, new, "ann")) is True
-    assert database.write_sync(lambda session: releases.publish(session, new, "bob")) is False
-    (row,) = rows(database, ReleaseRow)
-    assert (row.name, row.digest, row.published_by) == (new.name, new.digest, "ann")
-    assert [entry.action for entry in rows(database, AuditRow)] == ["release.published"]
+    assert database.write_sync(lambda session: releases.draft(session, new, "ann")) is True
+    assert database.write_sync(lambda session: releases.draft(session, new, "bob")) is False
+    (row,) = rows(database, ReleaseDraftRow)
+    assert (row.name, row.digest, row.author) == (new.name, new.digest, "ann")
 
 
-def test_the_latest_is_the_one_published_last_and_all_are_found_by_name(database):
-    known = releases.SqlReleases(database)
-    known.refresh()
-    assert known.latest(USE_CASE) is None
-    published = [publish(database, str(n)) for n in range(5)]
-    known.refresh()
-    assert known.latest(USE_CASE) == published[-1]
-    assert all(known.by_name(each.name) == each for each in published)
-    assert known.by_name(f"{USE_CASE}-nothing") is None
-    assert known.latest("billing") is None
+def other_digest(database):
+    return keep_report(database, draft(database, "2").digest)
 
 
-def test_a_release_of_newer_code_is_ignored_and_the_last_fitting_one_stays(database):
-    fitting = publish(database, "1")
+# what is done wrong -> how, and the message
+REFUSED = {
+    "no report": (lambda d, n: approve(d, n.name), "has no report: svc release evaluate"),
+    "a report that blocks": (
+        lambda d, n: (keep_report(d, n.digest, verdict="BLOCK"), approve(d, n.name)), "says BLOCK, not PASS",
+    ),
+    "another digest's report": (
+        lambda d, n: approve(d, n.name, report_id=other_digest(d)), "is about another release",
+    ),
+    "a report of another suite": (
+        lambda d, n: (keep_report(d, n.digest, suite="smoke"), approve(d, n.name)), "suite smoke@123, not of one",
+    ),
+    "a stand-in's report in production": (
+        lambda d, n: (keep_report(d, n.digest, target="stand-in"), approve(d, n.name)), "was taken on the stand-in",
+    ),
+    "one's own": (
+        lambda d, n: (keep_report(d, n.digest), approve(d, n.name, approver="ann")), "another person must approve it",
+    ),
+    "no approval": (lambda d, n: do_publish(d, n.name, PRODUCTION), "nobody has approved"),
+    "no publication": (
+        lambda d, n: (keep_report(d, n.digest), approve(d, n.name), do_activate(d, n.name, PRODUCTION)),
+        "is not published: svc release publish",
+    ),
+    "an override in production": (
+        lambda d, n: do_publish(d, n.name, Gate(CODE, production=True, override=True)), "nobody has approved",
+    ),
+    "a release for other code": (
+        lambda d, n: (
+            keep_report(d, n.digest), approve(d, n.name), do_publish(d, n.name, Gate(Code(("c",), ("r",), ("g2",)))),
+        ),
+        "does not fit this code: it was made for guards g, and this code has g2",
+    ),
+}  # fmt: skip
 
-    def of_newer_code(session):
-        later = releases._after_the_newest(session)
-        bundle = {**fitting.model_dump(mode="json"), "new_field": 1}
-        session.add(
-            ReleaseRow(
-                digest="f" * 64, name="x", use_case=USE_CASE, bundle=bundle, published_at=later, published_by="y"
-            )
-        )
 
-    database.write_sync(of_newer_code)
-    known = releases.SqlReleases(database)
-    known.refresh()
-    assert known.latest(USE_CASE) == fitting
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_missing_is_refused_with_what_to_do_and_leaves_nothing(database, case):
+    seed(database)
+    new = draft(database, "1")
+    act, message = REFUSED[case]
+    with pytest.raises(Invalid, match=message) as caught:
+        act(database, new)
+    assert "\n" not in str(caught.value)
+    assert rows(database, ReleaseRow) == []
+    assert database.read_sync(store.read_document)["flags"][RELEASE_FLAG]["defaultVariant"] == "none"
+
+
+def test_production_wants_the_model_by_name(database):
+    seed(database)
+    new = draft(database, "1", model="")
+    keep_report(database, new.digest)
+    approve(database, new.name)
+    with pytest.raises(Invalid, match="names no model"):
+        do_publish(database, new.name, PRODUCTION)
+    assert do_publish(database, new.name, Gate(CODE, production=False)) is True
+
+
+def test_approval_by_the_author_alone_or_on_a_stand_ins_report_opens_no_gate_however_it_came_there(database):
+    """Rows that no command writes, as from a development database."""
+    new = draft(database, "1")
+    on_stand_in = keep_report(database, new.digest, target="stand-in")
+    for actor, report_id, message in (
+        ("ann", on_stand_in, "approved by its author"),
+        ("bob", None, "without evidence: no report"),
+        ("bob", on_stand_in, "without evidence: report .* was taken on the stand-in"),
+    ):
+        step = ("approved", actor, "r", report_id)
+        database.write_sync(lambda s, step=step: releases.record_step(s, new.name, Step(step[0]), *step[1:]))
+        with pytest.raises(Invalid, match=message):
+            do_publish(database, new.name, PRODUCTION)
+
+
+def test_an_override_is_for_development_and_on_record(database):
+    new = publish(database, "1")
+    (entry,) = [e for e in rows(database, AuditRow) if e.action == "release.published"]
+    assert "nobody has approved" in entry.details["overridden"]
+    with pytest.raises(Invalid, match="nobody has approved"):
+        do_activate(database, new.name, Gate(CODE, production=False))
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_append_only_tables_refuse_changes(database: Database, table: str):
-    publish(database, "1")
     seed(database)
+    new = publish(database, "1")
+    activate(database, new)
+    keep_report(database, new.digest)
     entry = audit.Entry(Clock()(), "acme", "ann", "test", "x", {})
     database.write_sync(lambda session: audit.append(session, entry))
     update = f'UPDATE "{table}" SET {APPEND_ONLY[table]} = NULL'  # noqa: S608
@@ -74,12 +192,12 @@ def test_append_only_tables_refuse_changes(database: Database, table: str):
 
 
 def test_one_version_of_a_prompt_is_one_text(database):
-    published = publish(database, "1")
-    other = published.model_copy(update={"prompt": f"{published.prompt} Be brief."})
-    with pytest.raises(Invalid, match=f"published with another text, as {published.name}: give the changed one a new"):
-        database.write_sync(lambda session: releases.publish(session, other, "ann"))
-    warmer = published.model_copy(update={"temperature": 0.5})
-    assert database.write_sync(lambda session: releases.publish(session, warmer, "ann")) is True
+    first = draft(database, "1")
+    other = first.model_copy(update={"prompt": f"{first.prompt} Be brief."})
+    with pytest.raises(Invalid, match=f"drafted with another text, as {first.name}: give the changed one a new"):
+        database.write_sync(lambda session: releases.draft(session, other, "ann"))
+    warmer = first.model_copy(update={"temperature": 0.5})
+    assert database.write_sync(lambda session: releases.draft(session, warmer, "ann")) is True
 
 
 PROMPT = (project_root() / "prompts" / USE_CASE / f"{USE_CASE}.md").read_text(encoding="utf-8")
@@ -128,18 +246,18 @@ def test_a_parameter_that_cannot_be_is_refused_in_one_line(project, parameters, 
     assert "\n" not in str(caught.value)
 
 
-def test_a_prompt_taken_back_in_git_is_not_taken_back_by_publishing(project):
-    """What was published later stays the latest, and whoever migrates is told."""
-    first = project(PROMPT)
-    assert (len(first.releases), first.overtaken) == (1, {})
-    second = project(PROMPT.replace('version: "2"', 'version: "3"').replace("You sort", "You kindly sort"))
-    assert (len(second.releases), second.overtaken) == (1, {})
-    back = project(PROMPT)
-    assert (back.releases, back.overtaken) == ([], {first.releases[0]: second.releases[0]})
+def test_in_development_an_edited_prompt_is_active_at_once_and_one_taken_back_changes_nothing(project, tmp_path):
+    first = project(PROMPT).releases
+    second = project(PROMPT.replace('version: "2"', 'version: "3"').replace("You sort", "You kindly sort")).releases
+    assert (len(first), len(second), project(PROMPT).releases) == (1, 1, [])
+    with closing(sqlite3.connect(tmp_path / "service.db")) as connection:
+        (newest,) = connection.execute("select doc from flag_revision order by rev desc limit 1").fetchone()
+    assert json.loads(newest)["flags"][RELEASE_FLAG]["defaultVariant"] == second[0]
 
 
-def test_a_report_is_kept_with_the_digest_it_is_about(database):
+def test_a_report_is_kept_whole_with_the_digest_it_is_about(database):
     digest = publish(database, "1").digest
-    id_ = database.write_sync(lambda session: releases.record_report(session, digest, "core", "stand-in", "pass"))
+    id_ = keep_report(database, digest, verdict="BLOCK")
     (row,) = rows(database, EvalReportRow)
-    assert (row.id, row.digest, row.suite, row.target, row.verdict) == (id_, digest, "core", "stand-in", "pass")
+    assert (row.id, row.digest, row.verdict, row.report) == (id_, digest, "BLOCK", report(digest, "BLOCK"))
+    assert [found.id for found in database.read_sync(lambda session: releases.reports_of(session, digest))] == [id_]

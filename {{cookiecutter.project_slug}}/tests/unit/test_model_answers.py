@@ -13,7 +13,7 @@ LOST = Spent(cost_usd=None, at_most_usd=9.0)
 
 
 def model(output="auto", price=lambda read, written: read * 0.5 + written):
-    return ChatModel(None, "http://nowhere/v1", "m-1", lambda: "", None, price, output)
+    return ChatModel(None, "http://nowhere/v1", "m-1", lambda: "", None, lambda _name: price, output)
 
 
 def _read(body: bytes, in_words: bool = False):

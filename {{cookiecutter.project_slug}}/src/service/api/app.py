@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
-from service.api import decisions, health, problems, redrive, reviews, triage
+from service.api import decisions, flags, health, problems, redrive, reviews, triage
 from service.api.authentication import FindCaller
 from service.application.decision import JsonObject
 from service.application.identity import Caller
 from service.application.review.use_case import ReviewWork
+from service.application.switchboard import Switchboard
 from service.application.triage.contract import Ticket
 from service.application.triage.redrive import RedriveTickets
 
@@ -23,6 +24,7 @@ class Service:
     triage: Callable[[Caller, Ticket, str | None], Awaitable[JsonObject]]
     reviews: ReviewWork
     redrive: RedriveTickets
+    switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
     find_caller: FindCaller
     check: Callable[[], Awaitable[dict[str, bool]]]
@@ -35,7 +37,7 @@ def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -
     """The API: every route, and the `Problem` schema that their documented refusals refer to."""
     app = bare_app(title, lifespan)
     app.state.service = service
-    for routes in (triage, decisions, reviews, redrive, health):
+    for routes in (triage, decisions, reviews, redrive, flags, health):
         app.include_router(routes.router)
     _document_problem(app)
     return app

@@ -122,7 +122,7 @@ class Decision:
     """One answered request, as it is stored. By rules: the release that would have been asked.
 
     `input_digest` is keyed and the same for the same question; `supersedes` is the decision that this one replaces
-    because a model was asked again.
+    because a model was asked again. `latency_ms`: from the request to the decision, if somebody waited for it.
     """
 
     id: str
@@ -144,6 +144,7 @@ class Decision:
     supersedes: str | None
     trace_id: str
     at: datetime
+    latency_ms: int | None = None
 
     def answer(self) -> JsonObject:
         """What the caller sees; stored with the idempotency key so that a retry sees the same."""

@@ -6,12 +6,17 @@ therefore makes a new release; rolling back is pointing the flag at an older one
 
 import hashlib
 import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.application.errors import Invalid
+
 # What a prompt file may decide beside its text.
-PARAMETERS = frozenset({"temperature", "max_tokens", "thresholds", "read_first_hours"})
+PARAMETERS = frozenset({"model", "temperature", "max_tokens", "thresholds", "read_first_hours"})
 
 
 class Thresholds(BaseModel):
@@ -25,6 +30,7 @@ class Thresholds(BaseModel):
 class Release(BaseModel):
     """An immutable bundle. `prompt` is the template's full text; versions are those of the code it was made for.
 
+    `model` is the primary model's id; empty, it is the process's own (MODEL_NAME), which production does not accept.
     `read_first_hours`: a question asked again within so many hours gets its earlier answer, without a model; 0: never.
     """
 
@@ -34,6 +40,7 @@ class Release(BaseModel):
     prompt_id: str
     prompt_version: str
     prompt: str
+    model: Annotated[str, Field(max_length=100)] = ""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 800
     thresholds: Thresholds = Thresholds()
@@ -57,3 +64,95 @@ class Release(BaseModel):
     def name(self) -> str:
         """Short name shown to people and recorded on decisions: use case and the digest's first 12 digits."""
         return f"{self.use_case}-{self.digest[:12]}"
+
+
+class Step(StrEnum):
+    """What is recorded of a release after it is drafted: who stands for it, and when it began to answer whom."""
+
+    APPROVED = "approved"
+    CANARY = "canary"
+    ACTIVATED = "activated"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The versions whose releases this code answers as they were evaluated, its own first.
+
+    Whoever changes contract, rules or guards decides whether releases made for the version before still fit.
+    """
+
+    contract: tuple[str, ...]
+    rules: tuple[str, ...]
+    guards: tuple[str, ...]
+
+    def misfit(self, release: Release) -> str | None:
+        """What does not fit; None when everything does."""
+        for what in ("contract", "rules", "guards"):
+            wanted, known = getattr(release, f"{what}_version"), getattr(self, what)
+            if wanted not in known:
+                return f"it was made for {what} {wanted}, and this code has {', '.join(known)}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict of a suite run on one release. `target` tells which model was asked."""
+
+    id: str
+    digest: str
+    suite: str
+    target: str
+    verdict: str
+    at: datetime
+
+    def why_not(self, release: Release, production: bool) -> str | None:
+        """Why this report does not speak for the release; None when it does."""
+        if self.digest != release.digest:
+            return f"report {self.id} is about another release ({self.digest[:12]})"
+        if self.suite.partition("@")[0] != release.use_case:
+            return f"report {self.id} is of the suite {self.suite}, not of one for {release.use_case}"
+        if self.verdict != "PASS":
+            return f"report {self.id} says {self.verdict}, not PASS"
+        if production and "stand-in" in self.target:
+            return f"report {self.id} was taken on the stand-in, which production does not accept"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody stands for a release, on the evidence of a report."""
+
+    approver: str
+    report: Report | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What stands between a release and customers. `override`: in development, what is missing is only recorded."""
+
+    code: Code
+    production: bool = True
+    override: bool = False
+
+    def check(self, release: Release, author: str, approvals: list[Approval]) -> str | None:
+        """What was overridden, if anything. Raises `Invalid` when nobody may be given this release yet."""
+        if misfit := self.code.misfit(release):
+            raise Invalid(f"{release.name} does not fit this code: {misfit}")
+        missing = self._missing(release, author, approvals)
+        if missing and (self.production or not self.override):
+            raise Invalid(missing)
+        return missing
+
+    def _missing(self, release: Release, author: str, approvals: list[Approval]) -> str | None:
+        name = release.name
+        if not approvals:
+            return f"nobody has approved {name}: svc release evaluate {name}, then another person: svc release approve"
+        others = [approval for approval in approvals if approval.approver != author]
+        if not others:
+            return f"{name} is approved by its author ({author}) only: another person must approve it"
+        found = [each.report.why_not(release, self.production) if each.report else "no report" for each in others]
+        if None not in found:
+            return f"{name} is approved without evidence: {found[-1]}"
+        if self.production and not release.model:
+            return f"{name} names no model, so what was evaluated could change: draft it with --model"
+        return None

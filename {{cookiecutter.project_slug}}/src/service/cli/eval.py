@@ -18,6 +18,7 @@ import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
+from service.application.release import Release
 from service.cli.operator import opened
 from service.cli.run import development_part
 from service.evaluation.cases import Suite, SuiteError, load_suite
@@ -49,6 +50,15 @@ def eval_command(
     out: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
     """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: nothing was judged."""
+    _run(suite, None, as_json, out)
+
+
+def evaluate_release(release: Release) -> None:
+    """Run the suite of its use case on this release, and exit like `svc eval`."""
+    _run(release.use_case, release, as_json=False, out=None)
+
+
+def _run(suite: str, release: Release | None, as_json: bool, out: Path | None) -> None:
     # The report counts why answers were not the model's; a log line for each on stderr would bury what is said there.
     logging.getLogger("service").addHandler(logging.NullHandler())
     config = Settings()
@@ -60,7 +70,7 @@ def eval_command(
         _say(str(error))
         sys.exit(WRONG_USE)
     try:
-        report = _evaluate(loaded, config, progress=not as_json and sys.stdout.isatty())
+        report = _evaluate(loaded, config, release, progress=not as_json and sys.stdout.isatty())
         _deliver(report, config, as_json, out)
     except Exception as error:  # whatever it was: exit 1 would claim that a floor is broken
         _explain(error)
@@ -76,22 +86,24 @@ def _suite_folder(suite: str) -> Path:
     return folder
 
 
-def _evaluate(suite: Suite, config: Settings, progress: bool) -> JsonObject:
+def _evaluate(suite: Suite, config: Settings, release: Release | None, progress: bool) -> JsonObject:
     """Measure, judge, and note in the database that it was done."""
     with (
         tempfile.TemporaryDirectory(prefix="svc-eval-") as folder,
         _endpoint(config, Path(folder)) as endpoint,
     ):
-        report = asyncio.run(_measure(suite, endpoint, Path(folder), progress))
+        report = asyncio.run(_measure(suite, endpoint, Path(folder), release, progress))
     why_not = _record(report, config)
     return report | {"recorded": why_not is None, "not_recorded_because": why_not}
 
 
-async def _measure(suite: Suite, endpoint: Endpoint, workdir: Path, progress: bool) -> JsonObject:
+async def _measure(
+    suite: Suite, endpoint: Endpoint, workdir: Path, release: Release | None, progress: bool
+) -> JsonObject:
     from service.cli.in_process import evaluation_service
     from service.evaluation.runner import run_suite
 
-    async with evaluation_service(endpoint.url, endpoint.name, endpoint.api_key, workdir) as service:
+    async with evaluation_service(endpoint.url, endpoint.name, endpoint.api_key, workdir, release) as service:
         results = await run_suite(suite, service.answer, progress=progress)
         refuse_outage(results)
         return build_report(suite, results, service.release.digest, service.target, datetime.now(UTC))
@@ -116,10 +128,9 @@ def _record(report: JsonObject, config: Settings) -> str | None:
     path = config.database_url.removeprefix("sqlite:///")
     if path != config.database_url and not Path(path).is_file():
         return "there is no database yet: run `svc migrate` first"
-    minimal = {name: report[name] for name in ("digest", "suite", "target", "verdict")}
     try:
         with opened() as database:
-            database.write_sync(lambda session: record_report(session, **minimal))
+            database.write_sync(lambda session: record_report(session, report))
     except (Unavailable, Invalid) as error:  # Invalid: DATABASE_URL itself is wrong
         return str(error)
     return None

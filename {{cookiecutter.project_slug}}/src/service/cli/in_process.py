@@ -13,7 +13,7 @@ from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket
 from service.bootstrap_inference import local_engine
-from service.cli.migrate import prepare, releases_from
+from service.cli.migrate import make_active, prepare, releases_from
 from service.integration.database.migrate import project_root
 from service.settings import Secrets, Settings
 
@@ -29,9 +29,11 @@ class EvaluationService:
 
 @asynccontextmanager
 async def evaluation_service(
-    model_url: str, model_name: str, model_api_key: str, workdir: Path
+    model_url: str, model_name: str, model_api_key: str, workdir: Path, release: Release | None = None
 ) -> AsyncIterator[EvaluationService]:
     """The use case on a fresh SQLite file in `workdir`, all flags on, no backup model, no worker.
+
+    It answers by the `release`, or by the last one in prompts/.
 
     The backup is left out on purpose: the suite measures the release, not what catches its failures.
     """
@@ -43,13 +45,16 @@ async def evaluation_service(
     )
     root = project_root()
     prepare(config, root)
+    release = release or releases_from(root / "prompts")[-1]
     known = {**dict.fromkeys(Secrets.model_fields, "evaluation"), "model_api_key": model_api_key}
     secrets = Secrets.model_validate(known)
     caller = Caller("evaluation", "evaluation", frozenset({Role.CALLER}))
-    target = "stand-in" if "stand-in" in model_name else str(httpx2.URL(model_url).host)
-    release = releases_from(root / "prompts")[-1]
+    asked = release.model or model_name
+    target = "stand-in" if "stand-in" in asked else f"{asked} at {httpx2.URL(model_url).host}"
     async with AsyncExitStack() as closing:
-        store = bootstrap.open_store(config)
+        store = bootstrap.open_store(config, "evaluation")
         closing.push_async_callback(store.close)
+        store.database.write_sync(lambda session: make_active(session, release, "the suite"))
+        store.flags.poll()
         triage = bootstrap.use_cases(store, config, secrets, local_engine(config, secrets, closing)).triage
         yield EvaluationService(lambda ticket: triage(caller, ticket, None), release, target)

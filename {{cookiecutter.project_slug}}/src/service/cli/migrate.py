@@ -1,70 +1,84 @@
 """`svc migrate`: database, flags and releases brought up to date. Safe to repeat; changes nothing that is there."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from service.application.release import PARAMETERS, Release
+from service.application.release import PARAMETERS, Gate, Release
 from service.application.triage import contract, rules
 from service.application.triage.use_case import USE_CASE as TRIAGE
+from service.bootstrap_inference import CODE
 from service.inference import prompts
 from service.inference.triage import GUARDS_VERSION
+from service.integration.database import releases
 from service.integration.database.migrate import migrate as migrate_database
 from service.integration.database.migrate import project_root
-from service.integration.database.releases import fitting, list_releases, publish
 from service.integration.database.session import open_database
-from service.integration.flags import store
-from service.settings import Settings
+from service.integration.flags import rollout, store
+from service.settings import Profile, Settings
 
 ACTOR = "svc migrate"
 
 
 def migrate() -> None:
-    """Bring the database up to date: tables, missing flags of the profile, releases from prompts/."""
-    prepared = prepare(Settings(), project_root())
+    """Bring the database up to date: tables, missing flags of the profile; in development releases from prompts/."""
+    config = Settings()
+    prepared = prepare(config, project_root())
     print("tables     up to date")
     print(f"flags      {_added(prepared.flags)}")
-    print(f"releases   {_added(prepared.releases)}")
-    for name, newest in prepared.overtaken.items():
-        use_case = name.rpartition("-")[0]
-        print(
-            f"svc: prompts/ holds {name}, but {newest} was published later and is `latest`; to go back: "
-            f'svc flags set {use_case}.release {name} --reason "..."',
-            file=sys.stderr,
-        )
+    if config.profile is Profile.DEVELOPMENT:
+        print(f"releases   {_added(prepared.releases)}")
+    for name in prepared.undrafted:
+        print(f"releases   prompts/ holds {name}, which the database does not: svc release draft")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` added: names of flags and releases. `overtaken`: what prompts/ holds, and what came after it."""
+    """Names of the flags and releases that `prepare` added, and of those in prompts/ that are for people to draft."""
 
     flags: list[str]
     releases: list[str]
-    overtaken: dict[str, str]
+    undrafted: list[str]
 
 
 def prepare(config: Settings, root: Path) -> Prepared:
-    """Bring the database up to date: tables, the profile's missing flags, releases from prompts/. Safe to repeat."""
+    """Bring the database up to date: tables, the profile's missing flags. Safe to repeat.
+
+    In development a release that is new in prompts/ is made active without evidence or approval, on record; in
+    production that takes people.
+    """
     seed = json.loads((root / "flags" / f"{config.profile.value}.json").read_text(encoding="utf-8"))
     found = releases_from(root / "prompts")
     database = open_database(config.database_url)
 
     def fill(session: Session) -> Prepared:
         flags = store.add_missing(session, seed, ACTOR)
-        published = [release.name for release in found if publish(session, release, ACTOR)]
-        newest = {row.use_case: row.name for row in reversed(list_releases(session)) if fitting(row)}
-        held = {release.name: newest[release.use_case] for release in found}
-        return Prepared(flags, published, {n: latest for n, latest in held.items() if latest not in held})
+        known = {row.digest for row in releases.list_drafts(session)}
+        new = [release for release in found if release.digest not in known]
+        if config.profile is Profile.PRODUCTION:
+            return Prepared(flags, [], [release.name for release in new])
+        for release in new:
+            make_active(session, release, ACTOR)
+        return Prepared(flags, [release.name for release in new], [])
 
     try:
         migrate_database(database, root)
         return database.write_sync(fill)
     finally:
         database.close_sync()
+
+
+def make_active(session: Session, release: Release, actor: str) -> None:
+    """Draft, publish and activate in one go, whatever is missing: development only."""
+    releases.draft(session, release, actor)
+    gate = Gate(CODE, production=False, override=True)
+    releases.publish(session, release.name, actor, gate)
+    flag = f"{release.use_case}.release"
+    if rollout.active_release(store.read_document(session), flag) != release.name:
+        rollout.activate(session, release.name, actor, "new in prompts/", gate)
 
 
 def releases_from(prompts_dir: Path) -> list[Release]:

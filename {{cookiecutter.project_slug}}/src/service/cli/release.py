@@ -1,38 +1,232 @@
-"""`svc release`: the published releases. `svc flags set <use case>.release <name>` chooses one."""
+"""`svc release`: from a prompt in prompts/ to what customers get, and back."""
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
-from service.application.errors import NotFound
-from service.cli.operator import READERS, AsJson, print_json, show, signed_in
+from service.application.decision import JsonObject
+from service.application.errors import Invalid
+from service.application.identity import Caller, Role
+from service.application.release import Gate, Step
+from service.bootstrap_inference import CODE
+from service.cli.flags import Why, tell_of_effect
+from service.cli.migrate import releases_from
+from service.cli.operator import READERS, AsJson, print_json, running_service, show, signed_in
 from service.integration.database import releases
+from service.integration.database.measured import measure
+from service.integration.database.migrate import project_root
+from service.integration.database.session import Database
+from service.integration.database.tables import ReleaseDraftRow
+from service.integration.flags import document, rollout, store
+from service.settings import Profile, Settings
 
-app = typer.Typer(help="List and show releases.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Draft, evaluate, approve, publish, activate, compare, roll back.", no_args_is_help=True)
+Override = Annotated[
+    bool, typer.Option("--override", help="In development: although it is not approved; goes on record.")
+]
+Url = Annotated[str | None, typer.Option(help="Where the service is; else SVC_URL, else the running `svc run`.")]
+UseCase = Annotated[str, typer.Option(help="Whose release; needed if there are several.")]
+
+
+@contextmanager
+def _operating(override: bool = False) -> Iterator[tuple[Database, Caller, Gate]]:
+    """The database, the operator, and what a release must pass here."""
+    gate = Gate(CODE, Settings().profile is Profile.PRODUCTION, override)
+    if override and gate.production:
+        raise Invalid("production knows no --override")
+    with signed_in(Role.OPERATOR) as (database, who):
+        yield database, who, gate
 
 
 @app.command("list")
 def list_releases(as_json: AsJson = False) -> None:
-    """Every published release, newest first."""
+    """Every release, newest first, and how far it has come."""
     with signed_in(*READERS) as (database, _):
-        published = database.read_sync(releases.list_releases)
-    names = ("name", "use_case", "digest", "published_at", "published_by")
-    rows = [
-        {name: getattr(row, name) for name in names} | {"prompt_version": row.bundle["prompt_version"]}
-        for row in published
-    ]
-    show(rows, as_json, ("name", "use_case", "prompt_version", "published_at", "published_by"))
+        rows = database.read_sync(lambda session: [_standing(session, row) for row in releases.list_drafts(session)])
+    show(rows, as_json, ("name", "prompt_version", "state", "report", "author", "approved_by", "drafted_at"))
 
 
 @app.command("show")
 def show_release(name: str, as_json: AsJson = False) -> None:
-    """One release in full: prompt, parameters, thresholds, versions."""
+    """One release in full: prompt, parameters, thresholds, versions, and everything done with it."""
     with signed_in(*READERS) as (database, _):
-        found = [row for row in database.read_sync(releases.list_releases) if row.name == name]
-    if not found:
-        raise NotFound("no release is called so")
-    bundle = {"digest": found[0].digest, **found[0].bundle}
+        shown = database.read_sync(lambda session: _in_full(session, name))
     if as_json:
-        print_json(bundle)
+        print_json(shown)
         return
-    prompt = bundle.pop("prompt", "")
-    show([{"field": field, "value": value} for field, value in bundle.items()], False, ("field", "value"))
+    prompt, steps = shown.pop("prompt"), shown.pop("steps")
+    show([{"field": field, "value": value} for field, value in shown.items()], False, ("field", "value"))
+    print()
+    show(steps, False, ("at", "step", "actor", "reason"))
     print(f"\n{prompt}")
+
+
+@app.command()
+def diff(old: str, new: str) -> None:
+    """What differs between two releases: fields, then the prompt line by line."""
+    with signed_in(*READERS) as (database, _):
+        first, second = database.read_sync(
+            lambda session: [releases.bundle_of(releases.drafted(session, name)) for name in (old, new)]
+        )
+    for field in type(first).model_fields:
+        if field != "prompt" and getattr(first, field) != getattr(second, field):
+            print(f"{field}: {getattr(first, field)} -> {getattr(second, field)}")
+    print(*difflib.unified_diff(first.prompt.splitlines(), second.prompt.splitlines(), old, new, lineterm=""), sep="\n")
+
+
+@app.command()
+def draft(
+    model: Annotated[str, typer.Option(help="Pin this model id; in production MODEL_NAME if not given.")] = "",
+) -> None:
+    """Keep what prompts/ holds as a release of yours, to be evaluated and approved."""
+    with _operating() as (database, who, gate):
+        pinned = model or (Settings().model.name if gate.production else "")
+        for found in releases_from(project_root() / "prompts"):
+            release = found.model_copy(update={"model": found.model or pinned})
+            new = database.write_sync(partial(releases.draft, release=release, author=who.subject))
+            print(f"{release.name} {'is drafted' if new else 'was drafted before'}")
+
+
+@app.command()
+def evaluate(name: str) -> None:
+    """Run the suite on a release and keep the report with it. Exit codes are those of `svc eval`."""
+    from service.cli.eval import evaluate_release
+
+    with signed_in(Role.OPERATOR) as (database, _):
+        release = database.read_sync(lambda session: releases.bundle_of(releases.drafted(session, name)))
+    evaluate_release(release)
+
+
+@app.command()
+def approve(
+    name: str,
+    reason: Why,
+    report: Annotated[str, typer.Option(help="The report relied on; else the newest PASS.")] = "",
+) -> None:
+    """Stand for a release that another person drafted, on the evidence of a PASS report."""
+    with _operating() as (database, who, gate):
+        used = database.write_sync(
+            lambda session: releases.approve(session, name, who.subject, reason, gate.production, report)
+        )
+    print(f"{name} is approved by {who.subject} on report {used.id} ({used.suite}, {used.target})")
+
+
+@app.command()
+def publish(name: str, override: Override = False) -> None:
+    """Make a release known to every running process; nobody gets it yet."""
+    with _operating(override) as (database, who, gate):
+        new = database.write_sync(lambda session: releases.publish(session, name, who.subject, gate))
+    print(f"{name} is published" if new else f"{name} was published before")
+
+
+@app.command()
+def activate(name: str, reason: Why, override: Override = False, as_json: AsJson = False) -> None:
+    """Give everybody this release; a canary ends."""
+    with _operating(override) as (database, who, gate):
+        revision = database.write_sync(lambda session: rollout.activate(session, name, who.subject, reason, gate))
+        tell_of_effect(database, revision, f"{name} is active", as_json)
+
+
+@app.command()
+def canary(
+    name: str,
+    percent: Annotated[int, typer.Option(help="Of customers, 1 to 99.")],
+    reason: Why,
+    override: Override = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a share of customers this release. A growing share keeps those who are in; another release meets others."""
+    with _operating(override) as (database, who, gate):
+        revision = database.write_sync(
+            lambda session: rollout.canary(session, name, percent, who.subject, reason, gate)
+        )
+        tell_of_effect(database, revision, f"{name} for {percent} % of customers", as_json)
+
+
+@app.command()
+def rollback(reason: Why, use_case: UseCase = "", as_json: AsJson = False) -> None:
+    """End the canary or, without one, go back to the release that was active before."""
+    with _operating() as (database, who, _):
+        revision, given_up, back = database.write_sync(
+            lambda session: rollout.rollback(
+                session, use_case or store.only_use_case(session), who.subject, reason, CODE
+            )
+        )
+        tell_of_effect(database, revision, f"{given_up} is given up, {back} answers", as_json)
+
+
+@app.command()
+def compare(
+    incumbent: Annotated[str, typer.Argument(help="Else the active release.")] = "",
+    canary: Annotated[str, typer.Argument(help="Else the release on canary.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Incumbent and canary side by side since the canary began, and whether it is better, worse, or too early to tell.
+
+    May be asked after every answer: the intervals hold at all looks together.
+    """
+    from service.evaluation import canary as statistics
+
+    with signed_in(*READERS) as (database, _):
+        old, new, since = database.read_sync(lambda session: rollout.compared(session, incumbent, canary))
+        arms = []
+        for name in (old, new):
+            seen = database.read_sync(partial(measure, release=name, since=since))
+            shares = {measure_: statistics.Share(*counted) for measure_, counted in seen.shares.items()}
+            arms.append(statistics.Arm(name, seen.answers, shares, seen.latency_ms, seen.cost_usd))
+    compared = statistics.compare(*arms)
+    if as_json:
+        print_json({"since": since, **asdict(compared)})
+        return
+    print(f"{old} (incumbent) and {new} (canary) since {since.isoformat(timespec='seconds')}\n")
+    print(statistics.as_text(compared))
+
+
+@app.command()
+def drill(reason: Why, url: Url = None, use_case: UseCase = "", as_json: AsJson = False) -> None:
+    """Throw the kill switch and roll back for real, put both back, and say how long each took. Exit 1 if over 1 s."""
+    from service.cli.drill import practise
+
+    with signed_in(Role.OPERATOR) as (database, who), running_service(url) as ask:
+        chosen = use_case or database.read_sync(store.only_use_case)
+        steps = practise(database, ask, who, chosen, reason)
+    show(steps, as_json, ("step", "processes", "ms", "within_a_second"))
+    if not all(step["within_a_second"] for step in steps):
+        raise typer.Exit(1)
+
+
+def _standing(session: Session, row: ReleaseDraftRow) -> JsonObject:
+    """One line about a release."""
+    flag = store.read_document(session)["flags"].get(f"{row.use_case}.release", {"defaultVariant": "none"})
+    share, steps = document.canary_of(flag), releases.steps_of(session, row.use_case)
+    reports = releases.reports_of(session, row.digest)
+    if flag["defaultVariant"] == row.name:
+        state = "active"
+    elif share and share[0] == row.name:
+        state = f"canary {share[1]} %"
+    else:
+        state = "published" if row.name in releases.published_names(session) else "draft"
+    return {
+        "name": row.name,
+        "use_case": row.use_case,
+        "digest": row.digest,
+        "prompt_version": row.bundle["prompt_version"],
+        "state": state,
+        "report": f"{reports[0].verdict} on {reports[0].target}" if reports else None,
+        "author": row.author,
+        "approved_by": [s.actor for s in steps if (s.digest, s.step) == (row.digest, Step.APPROVED.value)],
+        "drafted_at": row.drafted_at,
+    }
+
+
+def _in_full(session: Session, name: str) -> JsonObject:
+    row = releases.drafted(session, name)
+    steps = [s for s in releases.steps_of(session, row.use_case) if s.digest == row.digest]
+    done = [{"at": s.at, "step": s.step, "actor": s.actor, "reason": s.reason, "report": s.report_id} for s in steps]
+    return {**_standing(session, row), **row.bundle, "steps": done}

@@ -53,7 +53,7 @@ def unknown_price(input_tokens: int, output_tokens: int) -> None:
 class ChatModel:
     """A model at `url` (ending in /v1). `api_key` is called for each request, so a rotated key is picked up.
 
-    `price` tells US dollars for input and output tokens, or None.
+    `price_of` tells for a model's name the US dollars for input and output tokens, or None.
     """
 
     def __init__(  # noqa: PLR0913 - wired once, by name
@@ -63,12 +63,12 @@ class ChatModel:
         name: str,
         api_key: Callable[[], str],
         spans: TelemetryHandler,
-        price: Price = unknown_price,
+        price_of: Callable[[str], Price] = lambda _name: unknown_price,
         output: Output = "auto",
     ) -> None:
         self.name = name
         self._http, self._url, self._api_key, self._spans = http, url.rstrip("/"), api_key, spans
-        self._price, self._output = price, output
+        self._price_of, self._output = price_of, output
 
     async def complete(self, call: Call) -> Reply:
         """One upstream call. Raises `ChatFailure` when there is no text to use.
@@ -78,7 +78,7 @@ class ChatModel:
         in_words = call.in_words or self._output == "text"
         body = self._body(call, in_words)
         host = httpx2.URL(self._url).host
-        with self._spans.inference("openai", request_model=self.name, server_address=host) as span:
+        with self._spans.inference("openai", request_model=call.model or self.name, server_address=host) as span:
             span.temperature, span.max_tokens = call.temperature, call.max_tokens
             try:
                 answer = await self._post(call, body)
@@ -96,11 +96,14 @@ class ChatModel:
 
     def if_lost(self, call: Call) -> Spent:
         """What a call was allowed to cost whose answer never came: a token for each byte, and all it might write."""
-        return Spent(cost_usd=None, at_most_usd=self._price(_most_input_tokens(call), call.max_tokens))
+        return Spent(cost_usd=None, at_most_usd=self._price(call)(_most_input_tokens(call), call.max_tokens))
+
+    def _price(self, call: Call) -> Price:
+        return self._price_of(call.model or self.name)
 
     def _body(self, call: Call, in_words: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
-            "model": self.name,
+            "model": call.model or self.name,
             "messages": _in_words(call) if in_words else list(call.messages),
             "temperature": call.temperature,
             "max_tokens": call.max_tokens,
@@ -170,9 +173,9 @@ class ChatModel:
         read = _count(read, 1, characters) or _count(read, 1, _most_input_tokens(call))
         written = _count(written, least, MOST_OUTPUT * call.max_tokens)  # some count what a model thought, too
         if read is None or written is None:
-            most = self._price(read or _most_input_tokens(call), max(written or 0, call.max_tokens))
+            most = self._price(call)(read or _most_input_tokens(call), max(written or 0, call.max_tokens))
             return Spent(read or 0, written or 0, None, most)
-        return Spent(read, written, self._price(read, written))
+        return Spent(read, written, self._price(call)(read, written))
 
 
 def _failure_of(response: httpx2.Response, if_lost: Spent) -> ChatFailure:

@@ -53,7 +53,8 @@ class CircuitBreaker(Protocol):
 class Call:
     """One upstream call: messages, the JSON schema of the answer under a name, parameters.
 
-    `in_words`: the endpoint is not given the schema as such but told of it in words.
+    `in_words`: the endpoint is not given the schema as such but told of it in words. `model`: another than the
+    endpoint's usual one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Call:
     temperature: float
     max_tokens: int
     in_words: bool = False
+    model: str = ""
 
 
 def _unknown(_call: Call) -> Spent:

@@ -76,9 +76,10 @@ class ModelTriager:
             lambda outcome: _accepted(ticket, shown, outcome),
             replace(self.limits, deadline_s=ends_at - clock(), calls=calls),
         )
+        primary = self._target("model", self.primary, release.model)
         backup = self._target("backup", self.backup) if self.backup else None
         try:
-            answered = await Gateway(self._target("model", self.primary), backup).ask(task)
+            answered = await Gateway(primary, backup).ask(task)
         except NoUsableAnswer as failure:
             self.watch.failed(failure.failures)
             raise ModelUnusable(Reason(failure.reason), _usage(failure.spent)) from failure
@@ -109,13 +110,15 @@ class ModelTriager:
             return await asyncio.to_thread(self.pseudonymiser.hide, texts)
         return self.pseudonymiser.hide(texts)
 
-    def _target(self, name: str, model: ChatModel) -> Target:
+    def _target(self, name: str, model: ChatModel, pinned: str = "") -> Target:
         async def ask(call: Call) -> Reply:
-            reply = await model.complete(call)
-            self.watch.named(model.name, reply.model)
+            reply = await model.complete(replace(call, model=pinned))
+            self.watch.named(pinned or model.name, reply.model)
             return reply
 
-        return Target(name, ask, self.breakers[name], model.if_lost)
+        # A breaker for each model: what a canary's model does must not open that of the others.
+        breaker = self.breakers[f"{name} {pinned}"]
+        return Target(name, ask, breaker, lambda call: model.if_lost(replace(call, model=pinned)))
 
     def _prediction(self, answered: Answered[TriageOutcome], shown: Shown) -> Prediction[TriageOutcome]:
         self.watch.failed(answered.failures)

@@ -100,7 +100,7 @@ class TriageTicket:
 
     async def __call__(self, caller: Caller, ticket: Ticket, key: str | None = None) -> JsonObject:
         """The answer to one ticket, after it is stored. Raises the errors of `Records` and `Unavailable`."""
-        request = ticket.model_dump(mode="json")
+        request, asked_at = ticket.model_dump(mode="json"), self.now()
         asked = self.asked(caller, ticket)
         opened = await self.records.open(caller, key, request, asked.spender)
         if opened.answer is not None:
@@ -109,7 +109,7 @@ class TriageTicket:
         try:
             prediction = await self._predict(asked, opened.granted)
             spent = prediction.usage
-            decision = self.decide(asked, prediction)
+            decision = self.decide(asked, prediction, asked_at=asked_at)
             await self.records.close(decision, opened, request, effect_if_auto(decision, request))
         except BaseException as error:  # also when the caller hangs up: the claim must not outlive the attempt
             if isinstance(error.__cause__, ModelUnusable):
@@ -178,8 +178,15 @@ class TriageTicket:
             usage=failure.usage,
         )
 
-    def decide(self, asked: Asked, prediction: Prediction[TriageOutcome], supersedes: str | None = None) -> Decision:
+    def decide(
+        self,
+        asked: Asked,
+        prediction: Prediction[TriageOutcome],
+        supersedes: str | None = None,
+        asked_at: datetime | None = None,
+    ) -> Decision:
         """The decision that a prediction leads to, not stored yet."""
+        now = self.now()
         thresholds = asked.release.thresholds if asked.release else Thresholds()
         auto_allowed = self.rollout.auto_on(USE_CASE, asked.caller)
         return Decision(
@@ -201,7 +208,8 @@ class TriageTicket:
             input_digest=asked.digest,
             supersedes=supersedes,
             trace_id=self.trace_id(),
-            at=self.now(),
+            at=now,
+            latency_ms=round((now - asked_at).total_seconds() * 1000) if asked_at else None,
         )
 
 

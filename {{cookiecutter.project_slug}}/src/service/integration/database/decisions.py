@@ -14,7 +14,7 @@ from service.integration.database.tables import DecisionRow, EffectRow, ReviewIt
 # What has the same name and form in both.
 _SAME = (
     "id", "use_case", "tenant", "actor", "outcome", "degraded", "release", "prompt_version", "model_version",
-    "repaired", "input_digest", "supersedes", "trace_id", "at",
+    "repaired", "input_digest", "supersedes", "trace_id", "at", "latency_ms",
 )  # fmt: skip
 _REVIEW = ("id", "state", "verdict", "note", "reviewer", "corrected")
 

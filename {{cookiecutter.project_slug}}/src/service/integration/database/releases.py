@@ -1,116 +1,241 @@
-"""Published releases: written once, then only read. Reading is from memory, because every request asks."""
+"""Releases in the database: drafted, approved, published, active. Each is written once, then only read.
+
+Processes read from memory, because every request asks.
+"""
 
 import logging
 import uuid
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import monotonic
 
+from opentelemetry import metrics
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.application.errors import Invalid
-from service.application.release import Release
+from service.application.decision import JsonObject
+from service.application.errors import Invalid, NotFound
+from service.application.release import Approval, Code, Gate, Release, Report, Step
 from service.integration.database import audit
 from service.integration.database.session import Database
-from service.integration.database.tables import EvalReportRow, ReleaseRow
+from service.integration.database.tables import EvalReportRow, ReleaseDraftRow, ReleaseRow, ReleaseStepRow
 
+ALERT_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
 
-def publish(session: Session, release: Release, actor: str) -> bool:
-    """Store a release unless its digest is known; returns whether it was new. The newest published is "latest".
+def draft(session: Session, release: Release, author: str) -> bool:
+    """Keep a release to be evaluated and approved, unless its digest is known; returns whether it was new.
 
-    Raises `Invalid` when the same version of the prompt was published with another text.
+    Raises `Invalid` when the same version of the prompt was drafted with another text.
     """
-    if session.get(ReleaseRow, release.digest) is not None:
+    if session.get(ReleaseDraftRow, release.digest) is not None:
         return False
     _refuse_one_version_for_two_texts(session, release)
-    at = _after_the_newest(session)
-    session.add(
-        ReleaseRow(
-            digest=release.digest,
-            name=release.name,
-            use_case=release.use_case,
-            bundle=release.model_dump(mode="json"),
-            published_at=at,
-            published_by=actor,
-        )
-    )
+    row = {"digest": release.digest, "name": release.name, "use_case": release.use_case}
+    bundle = release.model_dump(mode="json")
+    session.add(ReleaseDraftRow(**row, bundle=bundle, drafted_at=datetime.now(UTC), author=author))
     session.flush()
-    details = {"digest": release.digest, "prompt_version": release.prompt_version}
-    audit.append(session, audit.Entry(at, audit.SERVICE, actor, "release.published", release.name, details))
+    _audit(session, author, "release.drafted", release.name, {"prompt_version": release.prompt_version})
     return True
 
 
+def approve(session: Session, name: str, approver: str, reason: str, production: bool, report_id: str = "") -> Report:
+    """Put a name to a release, on the evidence of its newest PASS report or the given one. Raises `Invalid`."""
+    row = drafted(session, name)
+    release = bundle_of(row)
+    reports = reports_of(session, row.digest) if not report_id else [_report(session, report_id)]
+    why = [report.why_not(release, production) for report in reports]
+    if None not in why:
+        raise Invalid(why[0] if why and why[0] else f"{name} has no report: svc release evaluate {name}")
+    if approver == row.author:
+        raise Invalid(f"{name} was drafted by {approver}: another person must approve it")
+    if not reason.strip():
+        raise Invalid("a reason is required: say what you looked at")
+    report = reports[why.index(None)]
+    record_step(session, name, Step.APPROVED, approver, reason, report.id)
+    _audit(session, approver, "release.approved", name, {"report": report.id, "reason": reason})
+    return report
+
+
+def publish(session: Session, name: str, actor: str, gate: Gate) -> bool:
+    """Make a release known to every process; returns whether it was new. Raises `Invalid` unless it is ready."""
+    row = drafted(session, name)
+    overridden = pass_gate(session, row, gate)
+    if session.get(ReleaseRow, row.digest) is not None:
+        return False
+    kept = {"digest": row.digest, "name": row.name, "use_case": row.use_case, "bundle": row.bundle}
+    session.add(ReleaseRow(**kept, published_at=datetime.now(UTC), published_by=actor))
+    session.flush()
+    _audit(session, actor, "release.published", name, {"digest": row.digest, "overridden": overridden})
+    return True
+
+
+def pass_gate(session: Session, row: ReleaseDraftRow, gate: Gate) -> str | None:
+    """What was overridden, if anything. Raises `Invalid` with what is missing before anybody may get this release."""
+    return gate.check(bundle_of(row), row.author, _approvals(session, row.digest))
+
+
+def drafted(session: Session, name: str) -> ReleaseDraftRow:
+    """The release of this name. Raises `NotFound`."""
+    row = session.scalar(select(ReleaseDraftRow).where(ReleaseDraftRow.name == name))
+    if row is None:
+        raise NotFound(f"no release is called {name}; svc release list names them")
+    return row
+
+
+def by_digest(session: Session, digest: str) -> ReleaseDraftRow | None:
+    """The release with this digest."""
+    return session.get(ReleaseDraftRow, digest)
+
+
+def bundle_of(row: ReleaseDraftRow) -> Release:
+    """The release of a draft. Raises `Invalid` when other code drafted it, whose bundle this code does not know."""
+    try:
+        return Release.model_validate(row.bundle)
+    except ValidationError:
+        raise Invalid(f"{row.name} was drafted by other code, whose bundle this code does not understand") from None
+
+
+def list_drafts(session: Session) -> list[ReleaseDraftRow]:
+    """All releases, published or not, newest first."""
+    return list(session.execute(select(ReleaseDraftRow).order_by(ReleaseDraftRow.drafted_at.desc())).scalars())
+
+
+def published_names(session: Session) -> set[str]:
+    """The names that a flag may give to customers."""
+    return set(session.scalars(select(ReleaseRow.name)))
+
+
+def steps_of(session: Session, use_case: str, step: Step | None = None) -> list[ReleaseStepRow]:
+    """What was done with the releases of a use case, newest first."""
+    query = select(ReleaseStepRow).where(ReleaseStepRow.use_case == use_case).order_by(ReleaseStepRow.id.desc())
+    return list(session.scalars(query if step is None else query.where(ReleaseStepRow.step == step.value)))
+
+
+def record_step(session: Session, name: str, step: Step, actor: str, reason: str, report_id: str | None = None) -> None:
+    """One more step of a drafted release; a name that is none's, such as a flag's "none", takes no step."""
+    row = session.scalar(select(ReleaseDraftRow).where(ReleaseDraftRow.name == name))
+    if row is not None:
+        made = {"digest": row.digest, "use_case": row.use_case, "step": step.value, "at": datetime.now(UTC)}
+        session.add(ReleaseStepRow(**made, actor=actor, reason=reason, report_id=report_id))
+        session.flush()
+
+
+def record_report(session: Session, report: JsonObject) -> str:
+    """Keep what a suite run says of the release with its digest; returns the report's id."""
+    report_id = str(uuid.uuid4())
+    minimal = {name: report[name] for name in ("digest", "suite", "target", "verdict")}
+    session.add(EvalReportRow(id=report_id, **minimal, at=datetime.now(UTC), report=report))
+    return report_id
+
+
+def reports_of(session: Session, digest: str) -> list[Report]:
+    """The reports on a release, newest first."""
+    query = select(EvalReportRow).where(EvalReportRow.digest == digest).order_by(EvalReportRow.at.desc())
+    return [_as_report(row) for row in session.scalars(query)]
+
+
+class SqlReleases:
+    """Every published release that fits this code, in memory. `refresh` is called by the poller of the flags."""
+
+    def __init__(self, database: Database, code: Code, clock: Callable[[], float] = monotonic) -> None:
+        self._database, self._code, self._clock = database, code, clock
+        self._seen = (0, 0)
+        self._by_name: dict[str, Release] = {}
+        self._misfits: dict[str, str] = {}
+        self._activated: dict[str, list[str]] = {}
+        self._told: dict[str, float] = {}
+        self._alerts = metrics.get_meter("service").create_counter(
+            "service.release.misfits", "{answer}", "Answers for which an earlier release stood in"
+        )
+
+    def find(self, use_case: str, name: str) -> Release | None:
+        """The release of this name. One that does not fit this code is stood in for, aloud, by the last that does."""
+        found = self._by_name.get(name)
+        if found is None and name in self._misfits:
+            earlier = self._activated.get(use_case, [])
+            found = next((self._by_name[each] for each in earlier if each in self._by_name), None)
+            self._tell(name, found)
+        return found if found is not None and found.use_case == use_case else None
+
+    def refresh(self) -> None:
+        """Take in what was published or activated since. Raises `Unavailable`; what is in memory then stays."""
+        # Neither ever changes or goes away, so their numbers tell whether there is anything new.
+        seen = self._database.read_sync(_how_many)
+        if seen == self._seen:
+            return
+        rows, activated = self._database.read_sync(_published_and_activated)
+        by_name: dict[str, Release] = {}
+        misfits: dict[str, str] = {}
+        for row in rows:
+            try:
+                release = Release.model_validate(row.bundle)
+            except ValidationError:
+                misfits[row.name] = "it was published by other code"
+                continue
+            if why := self._code.misfit(release):
+                misfits[row.name] = why
+            else:
+                by_name[row.name] = release
+        self._seen, self._by_name, self._misfits, self._activated = seen, by_name, misfits, activated
+
+    def _tell(self, name: str, instead: Release | None) -> None:
+        self._alerts.add(1, {"release": name})
+        if self._clock() - self._told.get(name, -ALERT_EVERY_S) >= ALERT_EVERY_S:
+            self._told[name] = self._clock()
+            answers = f"{instead.name}, the last that fits, answers" if instead else "none before fits: rules answer"
+            log.error("release %s does not fit: %s; %s", name, self._misfits[name], answers)
+
+
+def _how_many(session: Session) -> tuple[int, int]:
+    published, steps = select(func.count(ReleaseRow.digest)), select(func.max(ReleaseStepRow.id))
+    found = session.execute(select(published.scalar_subquery(), steps.scalar_subquery())).one()
+    return found[0], found[1] or 0
+
+
+def _published_and_activated(session: Session) -> tuple[list[ReleaseRow], dict[str, list[str]]]:
+    rows = list(session.scalars(select(ReleaseRow)))
+    names = {row.digest: row.name for row in rows}
+    activated: dict[str, list[str]] = {}
+    steps = select(ReleaseStepRow).where(ReleaseStepRow.step == Step.ACTIVATED.value)
+    for step in session.scalars(steps.order_by(ReleaseStepRow.id.desc())):
+        if step.digest in names:
+            activated.setdefault(step.use_case, []).append(names[step.digest])
+    return rows, activated
+
+
 def _refuse_one_version_for_two_texts(session: Session, release: Release) -> None:
-    for row in list_releases(session):
+    for row in list_drafts(session):
         version = [row.bundle.get(name) for name in ("use_case", "prompt_id", "prompt_version")]
         if version == [release.use_case, release.prompt_id, release.prompt_version]:
             if row.bundle.get("prompt") == release.prompt:
                 continue
             raise Invalid(
-                f"version {release.prompt_version} of the prompt {release.prompt_id} was published with another text, "
+                f"version {release.prompt_version} of the prompt {release.prompt_id} was drafted with another text, "
                 f"as {row.name}: give the changed one a new version, and a changelog entry that says why"
             )
 
 
-def list_releases(session: Session) -> list[ReleaseRow]:
-    """All releases, newest first."""
-    return list(session.execute(select(ReleaseRow).order_by(ReleaseRow.published_at.desc())).scalars())
+def _approvals(session: Session, digest: str) -> list[Approval]:
+    query = select(ReleaseStepRow).where(ReleaseStepRow.digest == digest, ReleaseStepRow.step == Step.APPROVED.value)
+    return [
+        Approval(step.actor, _report(session, step.report_id) if step.report_id else None)
+        for step in session.scalars(query)
+    ]
 
 
-def record_report(session: Session, digest: str, suite: str, target: str, verdict: str) -> str:
-    """Keep the verdict of a suite run on the release with this digest; returns the report's id."""
-    report_id = str(uuid.uuid4())
-    session.add(
-        EvalReportRow(id=report_id, digest=digest, suite=suite, target=target, verdict=verdict, at=datetime.now(UTC))
-    )
-    return report_id
+def _report(session: Session, report_id: str) -> Report:
+    row = session.get(EvalReportRow, report_id)
+    if row is None:
+        raise NotFound(f"there is no report {report_id}")
+    return _as_report(row)
 
 
-class SqlReleases:
-    """Every published release, in memory. `refresh` is called by the poller that also refreshes the flags."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._seen = 0
-        self._by_name: dict[str, Release] = {}
-        self._latest: dict[str, Release] = {}
-
-    def latest(self, use_case: str) -> Release | None:
-        """The release published last for this use case."""
-        return self._latest.get(use_case)
-
-    def by_name(self, name: str) -> Release | None:
-        """The release with this name."""
-        return self._by_name.get(name)
-
-    def refresh(self) -> None:
-        """Take in what was published since. Raises `Unavailable`; what is in memory then stays."""
-        # Releases never change or go away, so their number tells whether there is anything new.
-        count = self._database.read_sync(lambda session: session.scalar(select(func.count(ReleaseRow.digest))))
-        if count == self._seen:
-            return
-        rows = self._database.read_sync(list_releases)
-        by_name = {row.name: release for row in rows if (release := fitting(row)) is not None}
-        latest: dict[str, Release] = {}
-        for row in rows:
-            if row.name in by_name:
-                latest.setdefault(row.use_case, by_name[row.name])
-        self._seen, self._by_name, self._latest = len(rows), by_name, latest
+def _as_report(row: EvalReportRow) -> Report:
+    return Report(row.id, row.digest, row.suite, row.target, row.verdict, row.at)
 
 
-def fitting(row: ReleaseRow) -> Release | None:
-    """The release, or None when it was published by other code, whose bundle this code does not understand."""
-    try:
-        return Release.model_validate(row.bundle)
-    except ValidationError:
-        log.warning("release %s does not fit this code and is ignored", row.name)
-        return None
-
-
-def _after_the_newest(session: Session) -> datetime:
-    """Now, but later than every earlier release: "latest" must be unambiguous even if the clock went back."""
-    newest = session.scalar(select(func.max(ReleaseRow.published_at)))
-    now = datetime.now(UTC)
-    return max(now, newest + timedelta(microseconds=1)) if newest else now
+def _audit(session: Session, actor: str, action: str, what: str, details: JsonObject) -> None:
+    audit.append(session, audit.Entry(datetime.now(UTC), audit.SERVICE, actor, action, what, details))

@@ -1,7 +1,7 @@
 """The tables, as the migrations build them. A test fails when the two differ.
 
 Only `payload.request`, `effect.body` and `review_item.corrected` hold what a customer wrote, besides the model's
-own words in outcomes and answers; `audit`, `release` and `flag_revision` refuse UPDATE and DELETE by trigger.
+own words in outcomes and answers. Tables called append-only refuse UPDATE and DELETE by trigger.
 """
 
 from datetime import date, datetime
@@ -56,6 +56,7 @@ class DecisionRow(Base):
     taint: Mapped[list[str]] = mapped_column(Names, server_default="[]")
     input_digest: Mapped[str] = mapped_column(server_default=text("''"))
     supersedes: Mapped[str | None] = mapped_column(unique=True, index=True)
+    latency_ms: Mapped[int | None]
 
 
 class PayloadRow(Base):
@@ -193,8 +194,21 @@ class FlagRevisionRow(Base):
     at: Mapped[datetime]
 
 
+class ReleaseDraftRow(Base):
+    """A release as its author drafted it: to be evaluated and approved, not known to any process. Append-only."""
+
+    __tablename__ = "release_draft"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    use_case: Mapped[str]
+    bundle: Mapped[dict[str, Any]]
+    drafted_at: Mapped[datetime]
+    author: Mapped[str]
+
+
 class ReleaseRow(Base):
-    """A published release. Append-only."""
+    """A published release: every process knows it and a flag may name it. Append-only."""
 
     __tablename__ = "release"
 
@@ -206,8 +220,24 @@ class ReleaseRow(Base):
     published_by: Mapped[str]
 
 
+class ReleaseStepRow(Base):
+    """Approvals, and the times at which a release became what everybody, or a share, gets. Append-only."""
+
+    __tablename__ = "release_step"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
+    digest: Mapped[str]
+    use_case: Mapped[str]
+    step: Mapped[str]
+    actor: Mapped[str]
+    reason: Mapped[str]
+    report_id: Mapped[str | None]
+    at: Mapped[datetime]
+
+
 class EvalReportRow(Base):
-    """The verdict of one suite run on the release with this digest."""
+    """The verdict of one suite run on the release with this digest, and the whole report. Append-only."""
 
     __tablename__ = "eval_report"
 
@@ -217,6 +247,20 @@ class EvalReportRow(Base):
     target: Mapped[str]
     verdict: Mapped[str]
     at: Mapped[datetime]
+    report: Mapped[dict[str, Any] | None]
+
+
+class ProcessRow(Base):
+    """A running process that reads flags: the newest revision it goes by, and the code versions it fits."""
+
+    __tablename__ = "process"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    flag_rev: Mapped[int] = mapped_column(BigInteger)
+    kill_file: Mapped[bool]
+    code: Mapped[dict[str, Any]]
+    seen_at: Mapped[datetime]
 
 
 def table_of(row: type[Base]) -> Table:

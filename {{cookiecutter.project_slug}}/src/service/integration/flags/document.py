@@ -13,9 +13,12 @@ from openfeature.exception import OpenFeatureError
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid
+from service.application.switchboard import Audience
 
 FLAG_FIELDS = {"state", "variants", "defaultVariant", "targeting", "metadata"}
 DOCUMENT_FIELDS = {"flags", "$schema", "$evaluators", "metadata"}
+# Sticky: the same customer always falls into the same share of the same flag.
+_CUSTOMER = {"var": "targetingKey"}
 
 
 def validate(document: JsonObject) -> None:
@@ -34,16 +37,100 @@ def is_switch(name: str) -> bool:
     return not name.endswith(".release")
 
 
-def with_default(document: JsonObject, name: str, variant: str) -> JsonObject:
-    """A copy in which everybody gets `variant` of flag `name`: its targeting is gone. Raises `Invalid`."""
-    if name not in document["flags"]:
-        raise Invalid(f"there is no flag {name}; there are: {', '.join(sorted(document['flags']))}")
-    changed: JsonObject = json.loads(json.dumps(document))
-    flag = changed["flags"][name]
+def use_case_of(name: str) -> str:
+    """The use case whose release this flag chooses."""
+    return name.removesuffix(".release")
+
+
+def with_variant(document: JsonObject, name: str, variant: str, audience: Audience | None = None) -> JsonObject:
+    """A copy in which the `audience`, or everybody, gets `variant`, and nobody by another rule. Raises `Invalid`."""
+    flag = _flag(document, name)
     if variant not in flag["variants"]:
-        raise Invalid(f"{name} has no variant {variant}; it has: {', '.join(flag['variants'])}")
-    flag.pop("targeting", None)
-    flag["defaultVariant"] = variant
+        raise Invalid(f"{name} has no such variant; it has: {', '.join(flag['variants'])}")
+    if audience is None:
+        return _with(document, name, defaultVariant=variant, targeting=None)
+    if variant != "on" or "off" not in flag["variants"]:
+        raise Invalid(f"only a switch can be on for some and off for others: set {name} on for them")
+    if not 0 <= audience.percent <= 100:
+        raise Invalid("a percentage is a whole number from 0 to 100")
+    return _with(document, name, defaultVariant="off", targeting=_for_audience(audience))
+
+
+def with_release(document: JsonObject, name: str, release: str, canary: str = "", percent: int = 0) -> JsonObject:
+    """A copy in which the flag `name` gives everybody `release`, or `percent` of customers the `canary`."""
+    flag = _flag(document, name)
+    kept = {key: value for key, value in flag["variants"].items() if key == "none"}
+    variants = {**kept, release: release, **({canary: canary} if canary else {})}
+    rule = _for_share(canary, release, percent) if canary else None
+    return _with(document, name, variants=variants, defaultVariant=release, targeting=rule)
+
+
+def describe(name: str, flag: JsonObject) -> JsonObject:
+    """The flag in an operator's words: `gives` says who gets what."""
+    return {
+        "name": name,
+        "gives": _gives(flag),
+        "default": flag["defaultVariant"],
+        "state": flag["state"],
+        "variants": list(flag["variants"]),
+    }
+
+
+def audience_of(flag: JsonObject) -> Audience | None:
+    """The audience that a switch is on for; None when its rules are none that `with_variant` writes."""
+    rule = flag.get("targeting")
+    try:
+        percent = rule["if"][2]["fractional"][1][1]  # type: ignore[index]
+        found = Audience(tuple(rule["if"][0]["or"][1]["in"][1]), percent)  # type: ignore[index]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return found if rule == _for_audience(found) and flag["defaultVariant"] == "off" else None
+
+
+def canary_of(flag: JsonObject) -> tuple[str, int] | None:
+    """The canary release and its per cent of customers, if there is one that `with_release` wrote."""
+    try:
+        canary, percent = flag["targeting"]["fractional"][1]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return (canary, percent) if flag["targeting"] == _for_share(canary, flag["defaultVariant"], percent) else None
+
+
+def _for_audience(audience: Audience) -> JsonObject:
+    insiders = {"or": [{"var": "internal"}, {"in": [{"var": "tenant"}, list(audience.beta)]}]}
+    share = [["on", audience.percent], ["off", 100 - audience.percent]]
+    return {"if": [insiders, "on", {"fractional": [{"cat": [{"var": "$flagd.flagKey"}, _CUSTOMER]}, *share]}]}
+
+
+def _for_share(canary: str, release: str, percent: int) -> JsonObject:
+    # With the canary's name in the key, every canary meets other customers.
+    return {"fractional": [{"cat": [canary, _CUSTOMER]}, [canary, percent], [release, 100 - percent]]}
+
+
+def _gives(flag: JsonObject) -> str:
+    default = str(flag["defaultVariant"])
+    if flag["state"] == "DISABLED":
+        return "off: disabled"
+    if not flag.get("targeting"):
+        return f"{default} for everybody"
+    if canary := canary_of(flag):
+        return f"{default}; {canary[0]} for {canary[1]} % of customers"
+    if (audience := audience_of(flag)) is None:
+        return f"{default}, and by rules of its own something else for some"
+    beta = f" and {', '.join(audience.beta)}" if audience.beta else ""
+    others = f", {audience.percent} % of all other customers" if audience.percent else ""
+    return f"on for internal tenants{beta}{others}; else off"
+
+
+def _flag(document: JsonObject, name: str) -> JsonObject:
+    if name not in document["flags"]:
+        raise Invalid(f"there is no such flag; there are: {', '.join(sorted(document['flags']))}")
+    return dict(document["flags"][name])
+
+
+def _with(document: JsonObject, name: str, **fields: Any) -> JsonObject:
+    flag = {key: value for key, value in {**document["flags"][name], **fields}.items() if value is not None}
+    changed: JsonObject = json.loads(json.dumps({**document, "flags": {**document["flags"], name: flag}}))
     return changed
 
 

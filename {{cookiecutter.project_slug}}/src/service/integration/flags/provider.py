@@ -1,4 +1,4 @@
-"""The OpenFeature provider over the database: flagd's evaluator, fed by a short poll.
+"""The OpenFeature provider over the database: flagd's evaluator, fed by a short poll, on Postgres at once.
 
 It always answers from memory. When the database is away or a document is bad, the last good document counts;
 before the first document every flag has its code default, which is "off". The kill file needs no database.
@@ -24,6 +24,7 @@ from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.integration.database.session import Database, cause_of
 from service.integration.flags import document, store
+from service.integration.flags.listener import Listener
 
 log = logging.getLogger(__name__)
 # The kill file stops the AI. What people approved must still go out.
@@ -31,7 +32,11 @@ SPARED = frozenset({"effects.enabled"})
 
 
 class DatabaseFlagProvider(AbstractProvider):
-    """`also_refresh` is called at each poll too. While `kill_file` exists, every boolean flag is off but `SPARED`."""
+    """While `kill_file` exists, every switch is off but `SPARED`.
+
+    `also_refresh` is called at each poll before the flags are used, `tell` after it, with the revision in use and
+    whether there is a kill file.
+    """
 
     def __init__(
         self,
@@ -39,21 +44,28 @@ class DatabaseFlagProvider(AbstractProvider):
         kill_file: Path | None = None,
         also_refresh: Callable[[], None] | None = None,
         interval_s: float = 0.2,
+        tell: Callable[[int, bool], None] | None = None,
     ) -> None:
         super().__init__()
         self._database, self._kill_file, self._also_refresh = database, kill_file, also_refresh
-        self._interval_s = interval_s
+        self._interval_s, self._tell = interval_s, tell
         self._core = FlagdCore()
-        self._seen = 0
+        self._seen = self._in_use = 0
         self._loaded = False
         self._trouble: str | None = None
-        self._stop = threading.Event()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+        self._listener: Listener | None = None
 
     @property
     def loaded(self) -> bool:
         """Whether a good document was ever read."""
         return self._loaded
+
+    @property
+    def revision(self) -> int:
+        """The revision that answers go by; 0 before the first."""
+        return self._in_use
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
         """Poll once, then keep polling from a thread. A database that is away is not an error: flags are off."""
@@ -61,10 +73,16 @@ class DatabaseFlagProvider(AbstractProvider):
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep_polling, name="flag-poller", daemon=True)
             self._thread.start()
+            if (engine := self._database.engine_for(connections=1)) is not None:
+                self._listener = Listener(engine, self._wake.set)
+                self._listener.start()
 
     def shutdown(self) -> None:
         """Stop polling. The last answers stay available."""
         self._stop.set()
+        self._wake.set()
+        if self._listener is not None:
+            self._listener.stop()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5)
 
@@ -77,9 +95,11 @@ class DatabaseFlagProvider(AbstractProvider):
                 # Between reading and using the flags, so that a release they name is known when they name it.
                 if self._also_refresh is not None:
                     self._also_refresh()
-            if newest is not None:
-                self._seen = revision  # a bad document is not tried again and again
-                self._use(newest)
+                if newest is not None:
+                    self._seen = revision  # a bad document is not tried again and again
+                    self._use(newest)
+                if self._tell is not None:
+                    self._tell(self._in_use, self._killed())
         except Invalid as error:
             log.error("flag revision %s is ignored: %s", self._seen, error)
         except Unavailable as error:
@@ -96,7 +116,7 @@ class DatabaseFlagProvider(AbstractProvider):
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        if flag_key not in SPARED and self._kill_file is not None and self._kill_file.exists():
+        if flag_key not in SPARED and self._killed():
             return FlagResolutionDetails(False, variant="off", reason=Reason.DISABLED)
         return self._core.resolve_boolean_value(flag_key, default_value, evaluation_context)
 
@@ -112,16 +132,22 @@ class DatabaseFlagProvider(AbstractProvider):
 
     resolve_integer_details = resolve_float_details = resolve_object_details = _no_other_kind
 
+    def _killed(self) -> bool:
+        return self._kill_file is not None and self._kill_file.exists()
+
     def _use(self, newest: JsonObject) -> None:
         document.validate(newest)
         changed = self._core.set_flags_and_get_changed_keys(json.dumps(newest))
-        self._loaded = True
+        self._loaded, self._in_use = True, self._seen
         self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=changed))
 
     def _newer(self, session: Session) -> tuple[int, JsonObject | None]:
         revision = store.newest_revision(session)
-        return revision, store.read_document(session) if revision != self._seen else None
+        return revision, store.newest_document(session) if revision != self._seen else None
 
     def _keep_polling(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self.poll()
+        while not self._stop.is_set():
+            self._wake.wait(self._interval_s)
+            self._wake.clear()
+            if not self._stop.is_set():
+                self.poll()

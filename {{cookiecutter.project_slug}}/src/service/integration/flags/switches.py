@@ -10,8 +10,6 @@ from service.application.identity import Caller
 from service.application.release import Release
 from service.integration.database.releases import SqlReleases
 
-LATEST = "latest"
-
 
 class FlagSwitches:
     """`Rollout` and `EffectsSwitch`. Starts the provider; `internal_tenants` are the first to get anything new."""
@@ -38,8 +36,7 @@ class FlagSwitches:
     def release(self, use_case: str, caller: Caller, customer_ref: str | None) -> Release | None:
         who = self._who(caller, customer_ref)
         name = self._client.get_string_value(f"{use_case}.release", "", who)
-        found = self._releases.latest(use_case) if name == LATEST else self._releases.by_name(name)
-        return found if found is not None and found.use_case == use_case else None
+        return self._releases.find(use_case, name)
 
     def _on(self, flag: str, who: EvaluationContext) -> bool:
         return self._client.get_boolean_value(flag, False, who)
