@@ -10,7 +10,10 @@ null, true, false = None, True, False  # the answers arrive as JSON, which is Py
 ANSWERS = {{cookiecutter | jsonify}}  # noqa
 
 QUESTIONS = ("project_name", "project_slug", "description", "owner", "owner_contact", "ci")
-CI_FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
+HOST_FILES = {
+    "github": (".github/workflows/ci.yml", ".github/pull_request_template.md"),
+    "gitlab": (".gitlab-ci.yml", ".gitlab/merge_request_templates/default.md"),
+}
 CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache"}
 
 
@@ -23,8 +26,8 @@ def refuse_a_dependency_name(slug):
 
 
 def keep_only_the_chosen_ci(choice):
-    """Remove the other CI files, and the folders this leaves empty."""
-    for other in set(CI_FILES.values()) - {CI_FILES.get(choice)}:
+    """Remove CI file and change-request template of the other hosts, and the folders this leaves empty."""
+    for other in (file for host, files in HOST_FILES.items() if host != choice for file in files):
         if os.path.exists(other):
             os.remove(other)
             folder = os.path.dirname(other)

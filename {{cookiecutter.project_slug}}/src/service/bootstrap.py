@@ -24,6 +24,7 @@ from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
 from service.application.errors import Unavailable
+from service.application.identity import Caller
 from service.application.review.use_case import Reviewable, ReviewWork
 from service.application.triage import contract, rules
 from service.application.triage.redrive import RedriveTickets
@@ -140,6 +141,7 @@ def api(config: Settings) -> FastAPI:
     telemetry(config, "api", closing)
     store = open_store(config, "api")
     closing.push_async_callback(store.close)
+    store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
     service = use_cases(store, config, known, engine(config, known, closing))
     return create_app(service, slug(), _until_closed(closing))
 
@@ -149,7 +151,7 @@ def inference_api(config: Settings) -> FastAPI:
     known, closing = secrets(config), AsyncExitStack()
     telemetry(config, "inference", closing)
     triage, token = local_engine(config, known, closing).triage, known.inference_token.get_secret_value
-    return create_inference_app(triage, token, slug(), _until_closed(closing))
+    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit)
 
 
 async def worker(config: Settings) -> None:

@@ -232,6 +232,20 @@ def test_only_so_many_releases_are_kept(url):
     assert post(url, None, digest=releases[1].digest).status_code == 200
 
 
+def test_a_release_for_other_code_is_answered_by_the_next_process(engine, url, caplog):
+    """As in the midst of a deployment: one process has the older code, another the newer."""
+    misfit = lambda release: "it was made for guards g" if release == RELEASE else None  # noqa: E731
+    older = create_inference_app(Engine().predict, lambda: TOKEN, title="test", misfit=misfit)
+    with serving(older) as old_url:
+        refused = post(old_url)
+        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        assert ask([old_url, url]) == PREDICTION
+        with pytest.raises(ModelUnusable):
+            ask(old_url)
+    assert f"release {RELEASE.name} does not fit: it was made for guards g" in caplog.text
+    assert len(engine.asked) == 1
+
+
 # Who may ask
 
 STRANGERS = {

@@ -92,7 +92,7 @@ def seconds_until(condition, limit: float = 3.0) -> float:
 
 def test_before_any_revision_everything_is_off(switches):
     assert not switches.ai_on(USE_CASE, ALICE, None)
-    assert not switches.auto_on(USE_CASE, ALICE)
+    assert not switches.auto_on(USE_CASE, ALICE, None)
     assert not switches.effects_on()
     assert switches.release(USE_CASE, ALICE, None) is None
 
@@ -111,7 +111,7 @@ def test_in_production_ai_begins_with_internal_tenants_and_writes_nothing_alone(
     seconds_until(switches.effects_on)
     assert switches.ai_on(USE_CASE, INSIDER, "c-1")
     assert not switches.ai_on(USE_CASE, ALICE, "c-1")
-    assert not switches.auto_on(USE_CASE, INSIDER)
+    assert not switches.auto_on(USE_CASE, INSIDER, "c-1")
 
 
 def test_a_release_published_and_chosen_is_used_and_so_is_the_one_before(switches, database):
@@ -130,7 +130,7 @@ def test_the_kill_file_turns_the_ai_off_without_the_database_and_lets_approved_w
     database.close_sync()
     (tmp_path / "AI_OFF").touch()
     assert not switches.ai_on(USE_CASE, ALICE, None)
-    assert not switches.auto_on(USE_CASE, ALICE)
+    assert not switches.auto_on(USE_CASE, ALICE, None)
     assert switches.effects_on()
     (tmp_path / "AI_OFF").unlink()
     assert switches.ai_on(USE_CASE, ALICE, None)
@@ -311,7 +311,8 @@ def test_rules_of_ones_own_are_shown_as_such(variant):
 @pytest.mark.parametrize(
     ("name", "variant", "audience", "message"),
     [
-        (AI_FLAG, "off", Audience(), f"set {AI_FLAG} on for them"),
+        (AI_FLAG, "off", Audience(), "set it on for them"),
+        ("effects.enabled", "on", Audience(), "only a switch about callers"),
         (AI_FLAG, "on", Audience(percent=101), "from 0 to 100"),
         (AI_FLAG, "on", Audience(percent=-1), "from 0 to 100"),
     ],

@@ -16,6 +16,7 @@ DOCUMENTS = [
     "CONTRIBUTING.md",
     "AGENTS.md",
     *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")),
+    *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob(".git[hl]*/**/*.md")),
 ]
 PATH = re.compile(r"`((?:src|tests|docs|dev|migrations|prompts|evals|flags)/[\w./*-]*|[A-Z]+\.md)`")
 

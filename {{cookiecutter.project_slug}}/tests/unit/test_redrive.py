@@ -97,7 +97,7 @@ class Flags:
         self.asked_for.append((caller.tenant, caller.subject, customer_ref))
         return not {caller.tenant, customer_ref} & set(self.off)
 
-    def auto_on(self, use_case, caller):
+    def auto_on(self, use_case, caller, customer_ref):
         return self.auto
 
     def release(self, use_case, caller, customer_ref):

@@ -82,7 +82,7 @@ class Flags:
     def ai_on(self, use_case, caller, customer_ref):
         return self.ai
 
-    def auto_on(self, use_case, caller):
+    def auto_on(self, use_case, caller, customer_ref):
         return self.auto
 
     def release(self, use_case, caller, customer_ref):

@@ -50,6 +50,9 @@ class Stack:
         headers = {"X-API-Key": self.keys[key], **arguments.pop("headers", {})}
         return HTTP.post(f"{self.base_url}{path}", headers=headers, **arguments)
 
+    def put(self, path: str, key: str = "caller", **arguments: Any) -> httpx2.Response:
+        return HTTP.put(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]}, **arguments)
+
     def get(self, path: str, key: str = "caller") -> httpx2.Response:
         return HTTP.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]})
 
@@ -62,10 +65,13 @@ class Stack:
         with sqlite3.connect(f"file:{self.var / 'service.db'}?mode=ro", uri=True) as connection:
             return connection.execute(statement, values).fetchall()
 
-    def svc(self, *arguments: str, key: str | None = "operator") -> subprocess.CompletedProcess[str]:
-        environment = clean_environment(VAR_DIR=str(self.var))
+    def svc(
+        self, *arguments: str, key: str | None = "operator", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """A command beside the running service. `key` is the name of one of the keys, or a key itself."""
+        environment = clean_environment(VAR_DIR=str(self.var)) | environment
         if key:
-            environment["SVC_API_KEY"] = self.keys[key]
+            environment["SVC_API_KEY"] = self.keys.get(key, key)
         return subprocess.run(
             [sys.executable, "-m", "service", *arguments],
             cwd=ROOT,
@@ -74,6 +80,12 @@ class Stack:
             text=True,
             timeout=60,
         )
+
+    def done(self, *arguments: str, **more: str) -> str:
+        """What a command printed, which must have succeeded."""
+        ended = self.svc(*arguments, **more)
+        assert ended.returncode == 0, f"{arguments}: {ended.stdout}{ended.stderr}"
+        return ended.stdout
 
     def recovered(self, part: str) -> bool:
         """Asks until the breaker of "model" or "backup" has only successes on its record."""

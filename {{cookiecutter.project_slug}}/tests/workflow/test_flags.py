@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.example import AUTO_FLAG, CLEAR, USE_CASE
+from tests.example import AUTO_FLAG, CLEAR
 from tests.workflow.conftest import eventually
 
 
@@ -16,7 +16,7 @@ def throw(stack, flag, variant):
 @pytest.fixture
 def all_on(stack):
     yield
-    for flag in ("ai.enabled", AUTO_FLAG, "effects.enabled"):
+    for flag in ("ai.enabled", AUTO_FLAG):
         throw(stack, flag, "on")
     eventually(lambda: stack.ask(CLEAR)["disposition"] == "auto")
 
@@ -47,17 +47,6 @@ def test_the_kill_file_turns_ai_off_without_the_database(stack):
     finally:
         kill_file.unlink()
     eventually(lambda: stack.ask(CLEAR)["source"] == "model", seconds=1.0)
-
-
-def test_effects_off_holds_writes_and_on_lets_them_go(stack, all_on):
-    throw(stack, "effects.enabled", "off")
-    time.sleep(0.5)  # the worker's poll
-    held = [stack.ask(CLEAR)["decision_id"] for _ in range(3)]
-    state = lambda d: stack.get(f"/v1/decisions/{d}").json()["effect"]["state"]  # noqa: E731
-    eventually(lambda: all(state(d) == "held" for d in held))
-    assert not {f"{USE_CASE}:{d}" for d in held} & {t["key"] for t in stack.tickets()}
-    throw(stack, "effects.enabled", "on")
-    eventually(lambda: all(state(d) == "done" for d in held), seconds=15)
 
 
 def test_a_flip_is_on_record_with_who_and_why(stack):

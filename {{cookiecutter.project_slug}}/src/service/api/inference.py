@@ -1,6 +1,7 @@
 """The inference process over HTTP: one question in, one prediction or the reason for none out. It stores nothing."""
 
 import hmac
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from service.api import health
 from service.api.app import Lifespan, bare_app
 from service.api.disconnect import while_connected
 from service.application.decision import ModelUnusable, Prediction
-from service.application.errors import Conflict, Invalid
+from service.application.errors import Conflict, Invalid, Unavailable
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.exchange import PATH, PredictRequest, answer_of
 
+log = logging.getLogger(__name__)
 Predict = Callable[[Ticket, Release, str, float, int], Awaitable[Prediction[TriageOutcome]]]
 MAX_BODY_BYTES = 1_000_000  # a ticket and a release, whose prompt may be long
 KEPT_RELEASES = 64
@@ -30,6 +32,7 @@ class _Engine:
 
     predict: Predict
     token: Callable[[], str]
+    misfit: Callable[[Release], str | None]
     releases: OrderedDict[str, Release] = field(default_factory=OrderedDict)
 
     async def check(self) -> dict[str, bool]:
@@ -37,12 +40,18 @@ class _Engine:
         return {}
 
     def release(self, asked: PredictRequest) -> Release:
-        """The bundle that the request names. Raises `Conflict` when it is missing and `Invalid` when it is another."""
+        """The bundle that the request names. Raises `Conflict` when it is missing and `Invalid` when it is another.
+
+        Raises `Unavailable` when it does not fit this process's code: during a deployment another one may have it.
+        """
         release = asked.release or self.releases.get(asked.digest)
         if release is None:
             raise Conflict("this release is not known here: send it along")
         if asked.release and asked.release.digest != asked.digest:
             raise Invalid("the release is not the one that its digest names")
+        if why := self.misfit(release):
+            log.error("release %s does not fit: %s; it is not answered here", release.name, why)
+            raise Unavailable("this release does not fit the code of this process")
         self.releases[asked.digest] = release
         self.releases.move_to_end(asked.digest)
         if len(self.releases) > KEPT_RELEASES:
@@ -76,11 +85,18 @@ async def predict(request: Request, asked: PredictRequest) -> Response:
 
 
 def create_inference_app(
-    predict: Predict, token: Callable[[], str], title: str, lifespan: Lifespan | None = None
+    predict: Predict,
+    token: Callable[[], str],
+    title: str,
+    lifespan: Lifespan | None = None,
+    misfit: Callable[[Release], str | None] = lambda _release: None,
 ) -> FastAPI:
-    """The application of `svc serve-inference`: one route behind the inference token, and the health checks."""
+    """The application of `svc serve-inference`: one route behind the inference token, and the health checks.
+
+    `misfit` says why a release cannot be answered by this code, if it cannot.
+    """
     app = bare_app(title, lifespan, body_limit=MAX_BODY_BYTES, documented=False)
-    app.state.service = _Engine(predict, token)
+    app.state.service = _Engine(predict, token, misfit)
     app.include_router(router)
     app.include_router(health.router)
     return app

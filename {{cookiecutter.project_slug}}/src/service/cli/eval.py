@@ -24,6 +24,7 @@ from service.cli.run import development_part
 from service.evaluation.cases import Suite, SuiteError, load_suite
 from service.evaluation.gate import HarnessFailed, ModelOut, refuse_outage
 from service.evaluation.report import as_text, build_report
+from service.integration.database.migrate import project_root
 from service.integration.database.releases import record_report
 from service.settings import Settings, require
 
@@ -65,13 +66,15 @@ def _run(suite: str, release: Release | None, as_json: bool, out: Path | None) -
     if config.model.url:
         require(MODEL_NAME=config.model.name)
     try:
-        loaded = load_suite(_suite_folder(suite))
+        folder = _suite_folder(suite)
+        loaded = load_suite(folder)
     except SuiteError as error:
         _say(str(error))
         sys.exit(WRONG_USE)
     try:
         report = _evaluate(loaded, config, release, progress=not as_json and sys.stdout.isatty())
-        _deliver(report, config, as_json, out)
+        why_not = _record(report, config, folder)
+        _deliver(report, why_not, config, as_json, out)
     except Exception as error:  # whatever it was: exit 1 would claim that a floor is broken
         _explain(error)
         sys.exit(HARNESS_FAILED)
@@ -87,14 +90,11 @@ def _suite_folder(suite: str) -> Path:
 
 
 def _evaluate(suite: Suite, config: Settings, release: Release | None, progress: bool) -> JsonObject:
-    """Measure, judge, and note in the database that it was done."""
     with (
         tempfile.TemporaryDirectory(prefix="svc-eval-") as folder,
         _endpoint(config, Path(folder)) as endpoint,
     ):
-        report = asyncio.run(_measure(suite, endpoint, Path(folder), release, progress))
-    why_not = _record(report, config)
-    return report | {"recorded": why_not is None, "not_recorded_because": why_not}
+        return asyncio.run(_measure(suite, endpoint, Path(folder), release, progress))
 
 
 async def _measure(
@@ -123,8 +123,10 @@ def _endpoint(config: Settings, workdir: Path) -> Iterator[Endpoint]:
         raise EnvironmentFailed(str(error)) from None
 
 
-def _record(report: JsonObject, config: Settings) -> str | None:
+def _record(report: JsonObject, config: Settings, suite_folder: Path) -> str | None:
     """Keep the verdict in the project's database. Returns why not, if not: the verdict stands anyway."""
+    if suite_folder.resolve() != (project_root() / "evals" / suite_folder.name).resolve():
+        return "only a suite under evals/ of the project speaks for a release"
     path = config.database_url.removeprefix("sqlite:///")
     if path != config.database_url and not Path(path).is_file():
         return "there is no database yet: run `svc migrate` first"
@@ -136,7 +138,8 @@ def _record(report: JsonObject, config: Settings) -> str | None:
     return None
 
 
-def _deliver(report: JsonObject, config: Settings, as_json: bool, out: Path | None) -> None:
+def _deliver(report: JsonObject, why_not: str | None, config: Settings, as_json: bool, out: Path | None) -> None:
+    """Files hold the report; what is printed also says whether the database has it."""
     text = json.dumps(report, indent=2, ensure_ascii=False)
     latest = config.var_dir / "eval" / "report.json"
     for place in (latest, out):
@@ -144,12 +147,13 @@ def _deliver(report: JsonObject, config: Settings, as_json: bool, out: Path | No
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text + "\n", encoding="utf-8")
     if as_json:
-        print(text)
+        recorded = {"recorded": why_not is None, "not_recorded_because": why_not}
+        print(json.dumps(report | recorded, indent=2, ensure_ascii=False))
         return
     print(as_text(report))
     print(f"report: {out or latest}")
-    if not report["recorded"]:
-        print(f"not recorded in the database: {report['not_recorded_because']}")
+    if why_not:
+        print(f"not recorded in the database: {why_not}")
 
 
 def _explain(error: Exception) -> None:

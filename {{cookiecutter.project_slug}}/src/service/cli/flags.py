@@ -58,15 +58,11 @@ def set_flag(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Give every caller this variant or, with options, internal and beta tenants and a share of customers.
 
-    Without --beta the tenants that are in already stay.
+    Of --beta and --percent, what is not given stays as it is; --internal alone takes all others out.
     """
     with signed_in(Role.OPERATOR) as (database, who):
-        staged = internal or beta is not None or percent is not None
-        flags = database.read_sync(store.read_document)["flags"]
-        now = document.audience_of(flags.get(name, {})) or Audience()
-        kept = now.beta if percent is not None else ()
-        audience = Audience(tuple(beta) if beta is not None else kept, percent or 0) if staged else None
-        change = Change(name, variant, reason, audience)
+        flag = database.read_sync(store.read_document)["flags"].get(name, {})
+        change = Change(name, variant, reason, _audience(flag, internal, beta, percent))
         revision = database.write_sync(lambda session: store.set_flag(session, change, who.subject))
         gives = document.describe(name, database.read_sync(store.read_document)["flags"][name])["gives"]
         tell_of_effect(database, revision, f"{name}: {gives}", as_json)
@@ -87,6 +83,13 @@ def revert(revision: int, reason: Why, as_json: AsJson = False) -> None:
     with signed_in(Role.OPERATOR) as (database, who):
         made, names = database.write_sync(lambda session: store.revert(session, revision, who.subject, reason))
         tell_of_effect(database, made, f"as at revision {revision}: {', '.join(names)}", as_json)
+
+
+def _audience(flag: JsonObject, internal: bool, beta: list[str] | None, percent: int | None) -> Audience | None:
+    if beta is None and percent is None:
+        return Audience() if internal else None
+    now = document.audience_of(flag) or Audience()
+    return Audience(now.beta if beta is None else tuple(beta), now.percent if percent is None else percent)
 
 
 def tell_of_effect(database: Database, revision: int, what: str, as_json: bool, **more: object) -> JsonObject:

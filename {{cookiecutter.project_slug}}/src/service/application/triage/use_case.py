@@ -45,7 +45,7 @@ class Rollout(Protocol):
 
     def ai_on(self, use_case: str, caller: Caller, customer_ref: str | None) -> bool: ...
 
-    def auto_on(self, use_case: str, caller: Caller) -> bool: ...
+    def auto_on(self, use_case: str, caller: Caller, customer_ref: str | None) -> bool: ...
 
     def release(self, use_case: str, caller: Caller, customer_ref: str | None) -> Release | None: ...
 
@@ -188,7 +188,7 @@ class TriageTicket:
         """The decision that a prediction leads to, not stored yet."""
         now = self.now()
         thresholds = asked.release.thresholds if asked.release else Thresholds()
-        auto_allowed = self.rollout.auto_on(USE_CASE, asked.caller)
+        auto_allowed = self.rollout.auto_on(USE_CASE, asked.caller, asked.ticket.customer_ref)
         return Decision(
             id=self.new_id(),
             use_case=USE_CASE,

@@ -5,27 +5,15 @@ own words in outcomes and answers. Tables called append-only refuse UPDATE and D
 """
 
 from datetime import date, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, Table, false, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, Table, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from service.integration.database.columns import Counter, Json, Names, UtcDateTime
+from service.integration.database.columns import Base, Counter, Names
+from service.integration.database.release_tables import EvalReportRow, ReleaseDraftRow, ReleaseRow, ReleaseStepRow
 
-NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """Common ground of all tables."""
-
-    metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime, dict[str, Any]: Json, list[str]: JSON}
+__all__ = ["Base", "EvalReportRow", "ReleaseDraftRow", "ReleaseRow", "ReleaseStepRow"]
 
 
 class DecisionRow(Base):
@@ -192,62 +180,6 @@ class FlagRevisionRow(Base):
     actor: Mapped[str]
     reason: Mapped[str]
     at: Mapped[datetime]
-
-
-class ReleaseDraftRow(Base):
-    """A release as its author drafted it: to be evaluated and approved, not known to any process. Append-only."""
-
-    __tablename__ = "release_draft"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    use_case: Mapped[str]
-    bundle: Mapped[dict[str, Any]]
-    drafted_at: Mapped[datetime]
-    author: Mapped[str]
-
-
-class ReleaseRow(Base):
-    """A published release: every process knows it and a flag may name it. Append-only."""
-
-    __tablename__ = "release"
-
-    digest: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    use_case: Mapped[str]
-    bundle: Mapped[dict[str, Any]]
-    published_at: Mapped[datetime]
-    published_by: Mapped[str]
-
-
-class ReleaseStepRow(Base):
-    """Approvals, and the times at which a release became what everybody, or a share, gets. Append-only."""
-
-    __tablename__ = "release_step"
-    __table_args__ = ({"sqlite_autoincrement": True},)
-
-    id: Mapped[int] = mapped_column(Counter, primary_key=True, autoincrement=True)
-    digest: Mapped[str]
-    use_case: Mapped[str]
-    step: Mapped[str]
-    actor: Mapped[str]
-    reason: Mapped[str]
-    report_id: Mapped[str | None]
-    at: Mapped[datetime]
-
-
-class EvalReportRow(Base):
-    """The verdict of one suite run on the release with this digest, and the whole report. Append-only."""
-
-    __tablename__ = "eval_report"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(index=True)
-    suite: Mapped[str]
-    target: Mapped[str]
-    verdict: Mapped[str]
-    at: Mapped[datetime]
-    report: Mapped[dict[str, Any] | None]
 
 
 class ProcessRow(Base):

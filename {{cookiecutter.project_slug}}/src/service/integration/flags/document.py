@@ -17,6 +17,8 @@ from service.application.switchboard import Audience
 
 FLAG_FIELDS = {"state", "variants", "defaultVariant", "targeting", "metadata"}
 DOCUMENT_FIELDS = {"flags", "$schema", "$evaluators", "metadata"}
+# The worker's switch: no caller is there to ask about. The kill file spares it, too: what people approved must go out.
+EFFECTS = "effects.enabled"
 # Sticky: the same customer always falls into the same share of the same flag.
 _CUSTOMER = {"var": "targetingKey"}
 
@@ -49,8 +51,8 @@ def with_variant(document: JsonObject, name: str, variant: str, audience: Audien
         raise Invalid(f"{name} has no such variant; it has: {', '.join(flag['variants'])}")
     if audience is None:
         return _with(document, name, defaultVariant=variant, targeting=None)
-    if variant != "on" or "off" not in flag["variants"]:
-        raise Invalid(f"only a switch can be on for some and off for others: set {name} on for them")
+    if variant != "on" or name == EFFECTS or not is_switch(name):
+        raise Invalid("only a switch about callers can be on for some and off for others: set it on for them")
     if not 0 <= audience.percent <= 100:
         raise Invalid("a percentage is a whole number from 0 to 100")
     return _with(document, name, defaultVariant="off", targeting=_for_audience(audience))

@@ -27,12 +27,10 @@ from service.integration.flags import document, store
 from service.integration.flags.listener import Listener
 
 log = logging.getLogger(__name__)
-# The kill file stops the AI. What people approved must still go out.
-SPARED = frozenset({"effects.enabled"})
 
 
 class DatabaseFlagProvider(AbstractProvider):
-    """While `kill_file` exists, every switch is off but `SPARED`.
+    """While `kill_file` exists, every switch is off but that of effects.
 
     `also_refresh` is called at each poll before the flags are used, `tell` after it, with the revision in use and
     whether there is a kill file.
@@ -116,7 +114,7 @@ class DatabaseFlagProvider(AbstractProvider):
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        if flag_key not in SPARED and self._killed():
+        if flag_key != document.EFFECTS and self._killed():
             return FlagResolutionDetails(False, variant="off", reason=Reason.DISABLED)
         return self._core.resolve_boolean_value(flag_key, default_value, evaluation_context)
 

@@ -27,8 +27,8 @@ class FlagSwitches:
         who = self._who(caller, customer_ref)
         return self._on("ai.enabled", who) and self._on(f"{use_case}.ai", who)
 
-    def auto_on(self, use_case: str, caller: Caller) -> bool:
-        return self._on(f"{use_case}.auto", self._who(caller, None))
+    def auto_on(self, use_case: str, caller: Caller, customer_ref: str | None) -> bool:
+        return self._on(f"{use_case}.auto", self._who(caller, customer_ref))
 
     def effects_on(self) -> bool:
         return self._on("effects.enabled", EvaluationContext())
