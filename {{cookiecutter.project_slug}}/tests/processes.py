@@ -39,7 +39,7 @@ def running(arguments: Sequence[str], port: int, **environment: str) -> Iterator
 def _wait(process: subprocess.Popen[str], url: str) -> None:
     for _ in range(200):
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended: {process.communicate()[0]}")
+            raise RuntimeError(f"{process.args} ended: {process.stdout.read() if process.stdout else ''}")
         try:
             httpx2.get(url, timeout=1)
             return

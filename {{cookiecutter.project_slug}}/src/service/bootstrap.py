@@ -76,9 +76,13 @@ def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The database and what is read from it all the time: flags and releases, kept fresh by one poller."""
+    """The database and what is read from it all the time: flags and releases, kept fresh by one poller.
+
+    `watched` is the same database for the poller, which gives up on a silent server sooner than requests may.
+    """
 
     database: Database
+    watched: Database
     releases: SqlReleases
     flags: DatabaseFlagProvider
     switches: FlagSwitches
@@ -87,6 +91,8 @@ class Store:
     async def close(self) -> None:
         await asyncio.to_thread(self.flags.shutdown)
         await asyncio.to_thread(self.presence.leave)
+        if self.watched is not self.database:
+            await self.watched.close()
         await self.database.close()
 
 
@@ -94,11 +100,14 @@ def open_store(config: Settings, kind: str) -> Store:
     """Open the migrated database, load flags and releases, and be known as a process of this kind."""
     database = open_database(config.database_url)
     instrument_sql(database.engines)
-    releases, presence = SqlReleases(database, CODE), Presence(database, kind, asdict(CODE))
+    # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
+    postgres = database.dialect == "postgresql"
+    watched = open_database(config.database_url, pool_size=1, patient=False) if postgres else database
+    releases, presence = SqlReleases(watched, CODE), Presence(watched, kind, asdict(CODE))
     kill_file = config.var_dir / "AI_OFF"
-    flags = DatabaseFlagProvider(database, kill_file, also_refresh=releases.refresh, tell=presence.tell)
+    flags = DatabaseFlagProvider(watched, kill_file, also_refresh=releases.refresh, tell=presence.tell)
     switches = FlagSwitches(flags, releases, internal_tenants=config.internal_tenants)
-    return Store(database, releases, flags, switches, presence)
+    return Store(database, watched, releases, flags, switches, presence)
 
 
 def use_cases(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -183,3 +184,13 @@ def test_new_connections_ask_for_the_credentials_of_the_day(postgres_migrated):
         database.writer.dispose()
     assert used == ["password-1", "password-2"]
     database.close_sync()
+
+
+def test_what_only_looks_for_news_gives_up_soon_on_a_server_that_says_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = open_database(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/x", patient=False)
+        start = time.monotonic()
+        with pytest.raises(Unavailable):
+            database.read_sync(lambda session: session.execute(text("select 1")))
+        database.close_sync()
+    assert time.monotonic() - start < 4

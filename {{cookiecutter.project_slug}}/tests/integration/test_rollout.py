@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from service.application.decision import Disposition, Reason, Source, Usage
 from service.application.errors import ApplicationError, Invalid
@@ -14,7 +15,7 @@ from service.application.review.use_case import Judgement
 from service.integration.database import releases
 from service.integration.database.measured import measure
 from service.integration.database.reviews import SqlReviewDesk
-from service.integration.database.tables import ReviewItemRow
+from service.integration.database.tables import ProcessRow, ReviewItemRow
 from service.integration.flags import document, processes, rollout, store
 from service.integration.flags.processes import Presence
 from service.integration.flags.provider import DatabaseFlagProvider
@@ -170,8 +171,8 @@ def test_who_is_silent_is_no_longer_counted(database):
     presence = Presence(database, "api", {})
     presence.tell(1, kill_file=False)
     (row,) = database.read_sync(processes.alive)
-    old = row.seen_at - processes.GONE_AFTER - timedelta(seconds=1)
-    database.write_sync(lambda s: processes._put(s, presence.id, {"seen_at": old}))
+    old = row.seen_at - processes.GONE_AFTER - timedelta(seconds=2)
+    database.write_sync(lambda s: s.execute(update(ProcessRow).values(seen_at=old)))
     assert database.read_sync(processes.alive) == []
 
 

@@ -26,6 +26,9 @@ POSTGRES_LIMITS = (
 UNSUITABLE = "the database URL must begin with sqlite:// or postgresql://"
 # A server that vanished without a word is noticed within half a minute, not after the two hours TCP would take.
 NOTICE_SILENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+PATIENT = {"connect_timeout": 5, **NOTICE_SILENCE}
+# For what asks again at once anyway: it must not sit out the pauses, ever longer, in which TCP repeats itself.
+IMPATIENT = {"connect_timeout": 2, **NOTICE_SILENCE, "tcp_user_timeout": 1000}
 
 
 def is_sqlite(url: str) -> bool:
@@ -56,7 +59,7 @@ def sqlite(url: str, writes: bool) -> Engine:
     return engine
 
 
-def postgres(url: str, credentials: Credentials | None, recycle_s: int, pool_size: int) -> Engine:
+def postgres(url: str, credentials: Credentials | None, recycle_s: int, pool_size: int, patient: bool = True) -> Engine:
     """An engine on Postgres with a fixed pool; a few more connections serve threads beside the pool's own."""
     engine = create_engine(
         postgres_url(url),
@@ -64,7 +67,7 @@ def postgres(url: str, credentials: Credentials | None, recycle_s: int, pool_siz
         max_overflow=4,
         pool_timeout=10,
         pool_recycle=recycle_s if credentials else -1,
-        connect_args={"connect_timeout": 5, **NOTICE_SILENCE},
+        connect_args=PATIENT if patient else IMPATIENT,
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_limits)

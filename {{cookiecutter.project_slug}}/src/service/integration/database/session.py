@@ -112,18 +112,19 @@ class Database:
 
 
 def open_database(
-    url: str, credentials: Credentials | None = None, recycle_s: int = 900, pool_size: int = 8
+    url: str, credentials: Credentials | None = None, recycle_s: int = 900, pool_size: int = 8, patient: bool = True
 ) -> Database:
     """Open `sqlite:////abs/path` or `postgresql://...`; nothing is connected yet.
 
     `credentials` returns the user and password for each new connection, so that they may change while the
-    service runs; connections older than `recycle_s` are then replaced. Raises `Invalid` on another URL.
+    service runs; connections older than `recycle_s` are then replaced. `patient`: a silent Postgres is given up after
+    half a minute; otherwise after a second. Raises `Invalid` on another URL.
     """
     if engines.is_sqlite(url):
         return Database(engines.sqlite(url, writes=True), engines.sqlite(url, writes=False), threads=4)
 
     def engine(connections: int) -> Engine:
-        return engines.postgres(url, credentials, recycle_s, connections)
+        return engines.postgres(url, credentials, recycle_s, connections, patient)
 
     shared = engine(pool_size)
     return Database(shared, shared, threads=pool_size, more_engines=engine)

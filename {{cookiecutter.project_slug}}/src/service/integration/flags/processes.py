@@ -4,14 +4,15 @@ import logging
 import time
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.application.errors import Unavailable
 from service.application.switchboard import Process
+from service.integration.database.columns import UtcDateTime
 from service.integration.database.session import Database
 from service.integration.database.tables import ProcessRow
 
@@ -37,13 +38,7 @@ class Presence:
         now = time.monotonic()
         if self._told == (revision, kill_file) and now - self._told_at < HEARTBEAT_S:
             return
-        row = {
-            "kind": self.kind,
-            "flag_rev": revision,
-            "kill_file": kill_file,
-            "code": self.code,
-            "seen_at": datetime.now(UTC),
-        }
+        row = {"kind": self.kind, "flag_rev": revision, "kill_file": kill_file, "code": self.code}
         try:
             self.database.write_sync(lambda session: _put(session, self.id, row))
         except Unavailable as error:
@@ -62,7 +57,7 @@ class Presence:
 
 def alive(session: Session) -> list[Process]:
     """The processes that reported lately."""
-    lately = select(ProcessRow).where(ProcessRow.seen_at >= datetime.now(UTC) - GONE_AFTER)
+    lately = select(ProcessRow).where(ProcessRow.seen_at >= _now(session) - GONE_AFTER)
     rows = session.scalars(lately.order_by(ProcessRow.kind, ProcessRow.id))
     return [Process(r.id, r.kind, r.flag_rev, r.kill_file, r.code, r.seen_at) for r in rows]
 
@@ -80,7 +75,13 @@ def wait_for(database: Database, revision: int, seconds: float) -> tuple[list[Pr
 
 
 def _put(session: Session, id_: str, row: JsonObject) -> None:
-    changed = session.execute(update(ProcessRow).where(ProcessRow.id == id_).values(**row))
+    now = _now(session)
+    changed = session.execute(update(ProcessRow).where(ProcessRow.id == id_).values(**row, seen_at=now))
     if changed.rowcount == 0:  # type: ignore[attr-defined]
-        session.add(ProcessRow(id=id_, **row))
-        session.execute(delete(ProcessRow).where(ProcessRow.seen_at < row["seen_at"] - FORGET_AFTER))
+        session.add(ProcessRow(id=id_, **row, seen_at=now))
+        session.execute(delete(ProcessRow).where(ProcessRow.seen_at < now - FORGET_AFTER))
+
+
+def _now(session: Session) -> datetime:
+    """The database's clock: those of the machines need not agree."""
+    return session.execute(select(func.current_timestamp(type_=UtcDateTime))).scalar_one()

@@ -1,0 +1,38 @@
+"""The API as its own process, for tests that need several. All of it is real but the vault: its secrets are constant.
+
+    VAR_DIR=... DATABASE_URL=... MODEL_URL=... MODEL_NAME=... python -m tests.workflow.api_process --port PORT
+
+One route is added: what this process's own switches say, for the time in which no other route answers, because
+every caller's key is looked up in the database.
+"""
+
+import sys
+from contextlib import AsyncExitStack
+
+from service.api.app import create_app
+from service.application.identity import Caller, Role
+from service.bootstrap import open_store, use_cases
+from service.bootstrap_inference import engine
+from service.cli.serve import listen
+from service.settings import Secrets, Settings
+from tests.example import USE_CASE
+
+SWITCH = "/of-this-test/switch"
+SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
+
+
+def main(port: int) -> None:
+    config = Settings(process={"port": port})
+    store = open_store(config, "api")
+    app = create_app(use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack())), "test")
+    caller = Caller("caller", "acme", frozenset({Role.CALLER}))
+
+    @app.get(SWITCH)
+    async def switch() -> bool:
+        return store.switches.ai_on(USE_CASE, caller, None)
+
+    listen(app, config.process)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[sys.argv.index("--port") + 1]))
