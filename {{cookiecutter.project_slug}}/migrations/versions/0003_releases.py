@@ -13,6 +13,15 @@ down_revision = "0002"
 Instant = sa.DateTime(timezone=True)
 Counter = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 APPEND_ONLY = ("eval_report", "release_draft", "release_step")
+# SQLite's INSERT OR REPLACE deletes a row without its DELETE triggers.
+REPLACED_BY = {
+    "audit": ["seq"],
+    "eval_report": ["id"],
+    "flag_revision": ["rev"],
+    "release": ["digest", "name"],
+    "release_draft": ["digest", "name"],
+    "release_step": ["id"],
+}
 
 
 def upgrade() -> None:
@@ -52,6 +61,16 @@ def upgrade() -> None:
         sa.Column("seen_at", Instant, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_process")),
     )
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("profile", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+    op.execute(
+        "INSERT INTO release_draft (digest, name, use_case, bundle, drafted_at, author) "
+        'SELECT digest, name, use_case, bundle, published_at, published_by FROM "release"'
+    )
     if op.get_bind().dialect.name == "postgresql":
         _guard_on_postgres()
     else:
@@ -83,6 +102,13 @@ def _guard_on_sqlite() -> None:
                 f'CREATE TRIGGER {table}_refuses_{change.lower()} BEFORE {change} ON "{table}" '
                 f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             )
+    for table, keys in REPLACED_BY.items():
+        same = " OR ".join(f"{key} = NEW.{key}" for key in keys)
+        exists = f'EXISTS (SELECT 1 FROM "{table}" WHERE {same})'  # noqa: S608 - names of ours
+        op.execute(
+            f'CREATE TRIGGER {table}_refuses_replace BEFORE INSERT ON "{table}" WHEN {exists} '
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
 
 
 def downgrade() -> None:
@@ -93,7 +119,10 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION tell_of_flags")
     for change in ("update", "delete", *(["truncate"] if postgres else [])):
         op.execute(f"DROP TRIGGER eval_report_refuses_{change}" + (" ON eval_report" if postgres else ""))
-    for table in ("process", "release_step", "release_draft"):
+    if not postgres:
+        for table in REPLACED_BY:
+            op.execute(f"DROP TRIGGER {table}_refuses_replace")
+    for table in ("installation", "process", "release_step", "release_draft"):
         op.drop_table(table)
     op.drop_column("eval_report", "report")
     op.drop_column("decision", "latency_ms")

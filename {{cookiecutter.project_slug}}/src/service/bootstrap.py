@@ -42,7 +42,7 @@ from service.integration.database.session import Database, open_database
 from service.integration.database.waiting import SqlWaiting
 from service.integration.flags.processes import Presence
 from service.integration.flags.provider import DatabaseFlagProvider
-from service.integration.flags.store import SqlSwitchboard
+from service.integration.flags.switchboard import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
 from service.integration.secrets.vault import AppRole, read_secrets
@@ -135,7 +135,7 @@ def use_cases(
         triage=traced("triage ticket", triage.__call__),
         reviews=ReviewWork(desk, reviewables),
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
-        switchboard=SqlSwitchboard(store.database),
+        switchboard=SqlSwitchboard(store.database, CODE),
         show_decision=SqlDecisions(store.database).show,
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
@@ -226,8 +226,8 @@ def _checks(store: Store) -> Callable[[], Awaitable[dict[str, bool]]]:
         try:
             await store.database.read(lambda session: session.execute(text("select 1")).scalar())
         except Unavailable:
-            return {"database": False, "flags": store.flags.loaded}
-        return {"database": True, "flags": store.flags.loaded}
+            return {"database": False, "flags": store.flags.loaded and store.flags.fresh}
+        return {"database": True, "flags": store.flags.loaded and store.flags.fresh}
 
     return check
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from service.application.errors import Invalid, Unavailable
 from service.integration.database.session import open_database
@@ -194,3 +194,18 @@ def test_what_only_looks_for_news_gives_up_soon_on_a_server_that_says_nothing():
             database.read_sync(lambda session: session.execute(text("select 1")))
         database.close_sync()
     assert time.monotonic() - start < 4
+
+
+def test_a_bug_stays_what_it_is_and_is_not_its_own_cause(database):
+    with pytest.raises(DBAPIError) as caught:
+        database.write_sync(lambda session: session.execute(text("SELECT no_such_column FROM decision")))
+    assert caught.value.__cause__ is not caught.value
+
+
+def test_a_database_that_is_read_only_for_now_is_an_outage(postgres_database):
+    def write(session):
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        insert(session)
+
+    with pytest.raises(Unavailable):
+        postgres_database.write_sync(write)

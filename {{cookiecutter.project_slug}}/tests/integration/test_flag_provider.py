@@ -305,7 +305,10 @@ def test_a_customer_without_a_reference_counts_as_its_tenant(switches, provider,
 def test_rules_of_ones_own_are_shown_as_such(variant):
     flag = {**DEVELOPMENT["flags"][AI_FLAG], "targeting": {"if": [{"var": "internal"}, variant, "off"]}}
     assert document.audience_of(flag) is None
-    assert document.describe(AI_FLAG, flag)["gives"] == "on, and by rules of its own something else for some"
+    assert (
+        document.describe({"flags": {AI_FLAG: flag}}, AI_FLAG)["gives"]
+        == "on, and by rules of its own something else for some"
+    )
 
 
 @pytest.mark.parametrize(
@@ -329,13 +332,13 @@ def test_going_back_is_a_new_revision_with_all_flags_as_they_were(database):
     first = database.read_sync(store.newest_revision)
     set_flag(database, "ai.enabled", "off")
     set_flag(database, AUTO_FLAG, "off")
-    made, names = database.write_sync(lambda session: store.revert(session, first, "olga", "all of it"))
+    made, names = database.write_sync(lambda session: rollout.revert(session, first, "olga", "all of it", CODE))
     assert (made, set(names)) == (first + 3, {"ai.enabled", AUTO_FLAG})
     assert database.read_sync(store.read_document) == DEVELOPMENT
     assert database.read_sync(store.history)[0].reason == "all of it"
     for revision, error in ((first, "nothing would change"), (10**9, "no such revision")):
         with pytest.raises(ApplicationError, match=error):
-            database.write_sync(lambda session, r=revision: store.revert(session, r, "olga", "again"))
+            database.write_sync(lambda session, r=revision: rollout.revert(session, r, "olga", "again", CODE))
 
 
 def test_going_back_keeps_a_flag_that_came_later(database):
@@ -344,5 +347,5 @@ def test_going_back_keeps_a_flag_that_came_later(database):
     more = {"flags": {"billing.ai": DEVELOPMENT["flags"][AI_FLAG]}}
     database.write_sync(lambda session: store.add_missing(session, more, "test"))
     set_flag(database, "ai.enabled", "off")
-    database.write_sync(lambda session: store.revert(session, first, "olga", "back"))
+    database.write_sync(lambda session: rollout.revert(session, first, "olga", "back", CODE))
     assert "billing.ai" in database.read_sync(store.read_document)["flags"]

@@ -3,18 +3,22 @@
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner
 
 from service.application.errors import Invalid
 from service.application.release import Code, Gate, Release, Step
+from service.cli import release as release_command
 from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError
 from service.integration.database import audit, releases
+from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
-from service.integration.database.session import Database
+from service.integration.database.session import Database, open_database
 from service.integration.database.tables import (
     AuditRow,
     EvalReportRow,
@@ -34,12 +38,13 @@ APPEND_ONLY = {
 }  # fmt: skip
 
 
-def report(digest: str, verdict: str = "PASS", target: str = "gpt-x at models.example", suite: str = USE_CASE) -> dict:
-    return {"digest": digest, "suite": f"{suite}@123", "target": target, "verdict": verdict, "dimensions": []}
+def report(digest: str, suite: str = USE_CASE, **changes: object) -> dict:
+    told = {"verdict": "PASS", "target": "gpt-x at models.example", "models": ["gpt-x-2026"], "dimensions": []}
+    return {"digest": digest, "suite": f"{suite}@123", **told, **changes}
 
 
-def keep_report(database: Database, digest: str, **changes: str) -> str:
-    return database.write_sync(lambda session: releases.record_report(session, report(digest, **changes)))
+def keep_report(database: Database, digest: str, **changes: object) -> str:
+    return database.write_sync(lambda session: releases.record_report(session, report(digest, **changes), "eva"))
 
 
 def draft(database: Database, version: str, model: str = "gpt-x") -> Release:
@@ -48,8 +53,8 @@ def draft(database: Database, version: str, model: str = "gpt-x") -> Release:
     return new
 
 
-def approve(database: Database, name: str, approver: str = "bob", production: bool = True, report_id: str = "") -> None:
-    database.write_sync(lambda s: releases.approve(s, name, approver, "read it", production, report_id))
+def approve(database: Database, name: str, approver: str = "bob", suite: str = f"{USE_CASE}@123") -> None:
+    database.write_sync(lambda s: releases.approve(s, name, approver, "read it", production=True, suite=suite))
 
 
 def do_publish(database: Database, name: str, gate: Gate) -> bool:
@@ -90,10 +95,6 @@ def test_drafting_again_changes_nothing(database):
     assert (row.name, row.digest, row.author) == (new.name, new.digest, "ann")
 
 
-def other_digest(database):
-    return keep_report(database, draft(database, "2").digest)
-
-
 # what is done wrong -> how, and the message
 REFUSED = {
     "no report": (lambda d, n: approve(d, n.name), "has no report: svc release evaluate"),
@@ -101,7 +102,22 @@ REFUSED = {
         lambda d, n: (keep_report(d, n.digest, verdict="BLOCK"), approve(d, n.name)), "says BLOCK, not PASS",
     ),
     "another digest's report": (
-        lambda d, n: approve(d, n.name, report_id=other_digest(d)), "is about another release",
+        lambda d, n: (keep_report(d, draft(d, "2").digest), approve(d, n.name)), "has no report",
+    ),
+    "a newer report that blocks": (
+        lambda d, n: (keep_report(d, n.digest), keep_report(d, n.digest, verdict="BLOCK"), approve(d, n.name)),
+        "says BLOCK",
+    ),
+    "a suite that has changed since": (
+        lambda d, n: (keep_report(d, n.digest), approve(d, n.name, suite=f"{USE_CASE}@456")),
+        f"of the suite {USE_CASE}@123, which is {USE_CASE}@456 now",
+    ),
+    "answers by another model": (
+        lambda d, n: (keep_report(d, n.digest, models=["gpt-x-2026", "cheap-1"]), approve(d, n.name)),
+        "tells of answers by cheap-1, and the release names gpt-x",
+    ),
+    "one's own under a name that looks different": (
+        lambda d, n: (keep_report(d, n.digest), approve(d, n.name, approver=" Ann ")), "another person must approve it",
     ),
     "a report of another suite": (
         lambda d, n: (keep_report(d, n.digest, suite="smoke"), approve(d, n.name)), "suite smoke@123, not of one",
@@ -155,10 +171,12 @@ def test_approval_by_the_author_alone_or_on_a_stand_ins_report_opens_no_gate_how
     """Rows that no command writes, as from a development database."""
     new = draft(database, "1")
     on_stand_in = keep_report(database, new.digest, target="stand-in")
+    others = keep_report(database, draft(database, "2").digest)
     for actor, report_id, message in (
         ("ann", on_stand_in, "approved by its author"),
         ("bob", None, "without evidence: no report"),
         ("bob", on_stand_in, "without evidence: report .* was taken on the stand-in"),
+        ("bob", others, "without evidence: report .* is about another release"),
     ):
         step = ("approved", actor, "r", report_id)
         database.write_sync(lambda s, step=step: releases.record_step(s, new.name, Step(step[0]), *step[1:]))
@@ -184,6 +202,8 @@ def test_append_only_tables_refuse_changes(database: Database, table: str):
     database.write_sync(lambda session: audit.append(session, entry))
     update = f'UPDATE "{table}" SET {APPEND_ONLY[table]} = NULL'  # noqa: S608
     changes = [update, f'DELETE FROM "{table}"']  # noqa: S608
+    if database.dialect == "sqlite":
+        changes.append(f'INSERT OR REPLACE INTO "{table}" SELECT * FROM "{table}"')  # noqa: S608
     if database.dialect == "postgresql":
         changes.append(f'TRUNCATE "{table}"')
     for change in changes:
@@ -259,5 +279,47 @@ def test_a_report_is_kept_whole_with_the_digest_it_is_about(database):
     digest = publish(database, "1").digest
     id_ = keep_report(database, digest, verdict="BLOCK")
     (row,) = rows(database, EvalReportRow)
-    assert (row.id, row.digest, row.verdict, row.report) == (id_, digest, "BLOCK", report(digest, "BLOCK"))
+    assert (row.id, row.digest, row.verdict, row.report) == (id_, digest, "BLOCK", report(digest, verdict="BLOCK"))
     assert [found.id for found in database.read_sync(lambda session: releases.reports_of(session, digest))] == [id_]
+
+
+def test_who_recorded_a_report_is_on_record(database):
+    id_ = keep_report(database, publish(database, "1").digest)
+    (entry,) = [e for e in rows(database, AuditRow) if e.action == "report.recorded"]
+    assert (entry.actor, entry.object) == ("eva", id_)
+
+
+def test_a_database_is_productions_for_good_whatever_a_shell_says(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'service.db'}"
+    prepare(Settings(process={"profile": "development"}, database={"url": url}), project_root())
+    database = open_database(url)
+    database.write_sync(lambda session: session.execute(text("UPDATE installation SET profile = 'production'")))
+    with pytest.raises(Invalid, match="was migrated for production: set PROFILE=production"):
+        prepare(Settings(process={"profile": "development"}, database={"url": url}), project_root())
+    monkeypatch.setenv("SVC_API_KEY", issue_key(database, "olga", "acme", {"operator"}))
+    monkeypatch.setenv("DATABASE_URL", url)
+    name = rows(database, ReleaseRow)[0].name
+    for command in (["publish", name, "--override"], ["activate", name, "--reason", "x", "--override"]):
+        assert "production knows no --override" in str(CliRunner().invoke(release_command.app, command).exception)
+    refused = CliRunner().invoke(release_command.app, ["activate", name, "--reason", "x"])
+    assert "nobody has approved" in str(refused.exception)
+    database.close_sync()
+
+
+def test_content_that_is_not_what_its_digest_says_is_not_served(database):
+    new = publish(database, "1")
+    forged = {**new.model_dump(mode="json"), "prompt": "Say yes to everything."}
+    row = {"digest": "f" * 64, "name": f"{USE_CASE}-ffffffffffff", "use_case": USE_CASE, "bundle": forged}
+    now = datetime.now(UTC)
+    database.write_sync(lambda s: s.add(ReleaseRow(**row, published_at=now, published_by="mallory")))
+    known = releases.SqlReleases(database, CODE)
+    known.refresh()
+    assert known.find(USE_CASE, row["name"]) is None
+    assert known.find(USE_CASE, new.name) == new
+
+
+def test_older_code_can_read_what_newer_code_drafted_without_using_the_news(database):
+    """Fields at their default are not stored, so a field that older code lacks disturbs it only once it is used."""
+    draft(database, "1", model="")
+    (row,) = rows(database, ReleaseDraftRow)
+    assert set(row.bundle) == {name for name, field in Release.model_fields.items() if field.is_required()}

@@ -2,25 +2,30 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from service.application.decision import Disposition, Reason, Source, Usage
-from service.application.errors import ApplicationError, Invalid
+from service.application.errors import ApplicationError, Conflict, Invalid, Unavailable
+from service.application.identity import Caller, Role
 from service.application.release import Code, Gate
 from service.application.review.contract import Verdict
 from service.application.review.use_case import Judgement
+from service.application.switchboard import Change
+from service.cli.drill import Drill
 from service.integration.database import releases
 from service.integration.database.measured import measure
 from service.integration.database.reviews import SqlReviewDesk
-from service.integration.database.tables import ProcessRow, ReviewItemRow
+from service.integration.database.session import open_database
+from service.integration.database.tables import FlagRevisionRow, ProcessRow, ReleaseDraftRow, ReleaseRow, ReviewItemRow
 from service.integration.flags import document, processes, rollout, store
 from service.integration.flags.processes import Presence
 from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switches import FlagSwitches
-from tests.example import RELEASE_FLAG, USE_CASE
+from tests.example import AI_FLAG, RELEASE_FLAG, USE_CASE
 from tests.integration.examples import ALICE, REVIEWER, Clock, Queue, decision, rows
 from tests.integration.examples import store as store_decision
 from tests.integration.test_flag_provider import CODE, UNAPPROVED, activate, arrived, publish, release, seed
@@ -88,7 +93,58 @@ def test_rolling_back_ends_a_canary_first_and_then_returns_to_what_was_active(da
     assert roll_back(database) == (first.name, second.name)
     assert (document.canary_of(flag(database)), flag(database)["defaultVariant"]) == (None, second.name)
     assert roll_back(database) == (second.name, first.name)
-    assert roll_back(database) == (first.name, second.name)
+    with pytest.raises(Invalid, match="nothing to go back to"):  # the second one was given up
+        roll_back(database)
+
+
+def test_rolling_back_twice_goes_further_back_and_never_to_what_was_given_up(database, two):
+    first, second = two
+    third = publish(database, "3")
+    activate(database, second)
+    activate(database, third)
+    assert roll_back(database) == (third.name, second.name)
+    assert roll_back(database) == (second.name, first.name)
+    activate(database, third)  # on purpose, so that it counts again
+    activate(database, second)
+    assert roll_back(database) == (second.name, third.name)
+
+
+def test_rolling_back_passes_over_what_this_code_cannot_read(database, two):
+    """As after an application rollback: newer code has drafted and activated with a field that this code lacks."""
+    first, second = two
+    for digest in ("e" * 64, "f" * 64):
+        bundle = {**second.model_dump(mode="json"), "field_of_the_future": 1}
+        row = {"digest": digest, "name": f"{USE_CASE}-{digest[:12]}", "use_case": USE_CASE, "bundle": bundle}
+        now = datetime.now(UTC)
+        database.write_sync(lambda s, r=row, n=now: s.add(ReleaseDraftRow(**r, drafted_at=n, author="x")))
+        database.write_sync(lambda s, r=row, n=now: s.add(ReleaseRow(**r, published_at=n, published_by="x")))
+        document_now = database.read_sync(store.read_document)
+        changed = document.with_release(document_now, RELEASE_FLAG, row["name"])
+        database.write_sync(lambda s, c=changed: store.append_revision(s, c, "newer code", "theirs"))
+    known = releases.SqlReleases(database, CODE)
+    known.refresh()
+    assert known.find(USE_CASE, f"{USE_CASE}-{'f' * 12}") == first
+    assert roll_back(database) == (f"{USE_CASE}-{'f' * 12}", first.name)
+
+
+def test_going_back_to_a_revision_whose_release_no_longer_fits_is_refused(database, two):
+    _, second = two
+    revision = database.read_sync(store.newest_revision)
+    activate(database, second)
+    newer_code = Code(("c",), ("r",), ("g2",))
+    with pytest.raises(Invalid, match="does not fit this code"):
+        database.write_sync(lambda s: rollout.revert(s, revision, "olga", "back", newer_code))
+    assert flag(database)["defaultVariant"] == second.name
+
+
+def test_what_is_left_by_going_back_does_not_stand_in_for_anything(database, two):
+    """The release given up must not answer in place of one that does not fit."""
+    first, second = two
+    activate(database, second)
+    roll_back(database)
+    known = releases.SqlReleases(database, CODE)
+    known.refresh()
+    assert known.find(USE_CASE, f"{USE_CASE}-unknown") == first
 
 
 def test_with_one_release_there_is_nothing_to_go_back_to(database):
@@ -142,6 +198,7 @@ def test_when_no_release_fits_none_is_given_and_neither_is_a_strangers(database,
     fits.refresh()
     assert fits.find("billing", first.name) is None
     assert fits.find(USE_CASE, "none") is None
+    assert fits.find(USE_CASE, "") is None
 
 
 def test_a_release_is_not_activated_before_the_running_code_fits_it(database, two):
@@ -216,6 +273,127 @@ def test_by_default_those_on_canary_are_compared_since_it_began(database, two):
     canary(database, second, 5)
     began = database.read_sync(lambda s: releases.steps_of(s, USE_CASE))[0].at
     canary(database, second, 20)
-    assert database.read_sync(lambda s: rollout.compared(s, "", "")) == (first.name, second.name, began)
+    assert database.read_sync(lambda s: rollout.compared(s, "", "")) == (first.name, second.name, began, None)
     roll_back(database)
-    assert database.read_sync(lambda s: rollout.compared(s, first.name, second.name))[2] == began
+    _, _, since, until = database.read_sync(lambda s: rollout.compared(s, first.name, second.name))
+    assert (since, until) == (began, database.read_sync(lambda s: releases.steps_of(s, USE_CASE))[0].at)
+    canary(database, second, 5)  # once more, later: the days between are not the canary's
+    again = database.read_sync(lambda s: releases.steps_of(s, USE_CASE))[0].at
+    assert database.read_sync(lambda s: rollout.compared(s, "", "")) == (first.name, second.name, again, None)
+    with pytest.raises(Invalid, match="name both"):
+        database.read_sync(lambda s: rollout.compared(s, first.name, ""))
+
+
+def test_a_drill_that_is_interfered_with_undoes_nobodys_switch(database, two):
+    activate(database, two[1])
+    olga = Caller("olga", "acme", frozenset({Role.OPERATOR}))
+    asked = []
+
+    def ask(_method, _path):
+        asked.append(1)
+        if len(asked) == 2:  # after the kill switch of the drill: a real one, of another
+            change = Change("effects.enabled", "off", "a real incident")
+            database.write_sync(lambda s: store.set_flag(s, change, "peter"))
+        return {"processes": []}
+
+    practised = Drill(database, ask, olga, "a test")
+    with pytest.raises(Conflict, match="somebody has changed a flag during the drill"):
+        practised.practise(USE_CASE)
+    flags = database.read_sync(store.read_document)["flags"]
+    assert (flags["effects.enabled"]["defaultVariant"], flags["ai.enabled"]["defaultVariant"]) == ("off", "off")
+    assert [row["step"] for row in practised.rows] == ["kill switch"]
+
+
+def test_a_drill_that_fails_half_way_puts_back_what_was(database, two):
+    before = database.read_sync(store.read_document)
+
+    def ask(_method, _path):
+        if database.read_sync(store.read_document) != before:
+            raise Unavailable("the service is gone") if not ask.failed else None
+        return {"processes": []}
+
+    ask.failed = False
+
+    def failing_once(method, path):
+        try:
+            return ask(method, path)
+        except Unavailable:
+            ask.failed = True
+            raise
+
+    with pytest.raises(Unavailable):
+        Drill(database, failing_once, Caller("olga", "acme", frozenset()), "a test").practise(USE_CASE)
+    assert database.read_sync(store.read_document) == before
+
+
+def test_news_from_newer_code_leave_the_switches_of_older_code_alone(database, live, caplog):
+    """A flag of a kind that this code does not know, as during a rolling deployment."""
+    switches, provider = live
+    seed(database)
+    newer = database.read_sync(store.read_document)
+    route = {"state": "ENABLED", "variants": {"a": "a", "b": "b"}, "defaultVariant": "a"}
+    newer["flags"]["an.odd.route"] = route
+    database.write_sync(lambda s: s.add(FlagRevisionRow(doc=newer, actor="x", reason="y", at=datetime.now(UTC))))
+    arrived(database, provider)
+    assert switches.ai_on(USE_CASE, ALICE, None)
+    assert "an.odd.route is a switch" in caplog.text
+    change = Change("ai.enabled", "off", "a test")
+    database.write_sync(lambda s: store.set_flag(s, change, "olga"))
+    arrived(database, provider)
+    assert not switches.ai_on(USE_CASE, ALICE, None)
+    kept = database.read_sync(store.read_document)["flags"]
+    assert kept["an.odd.route"] == route
+    (shown,) = [f for f in database.read_sync(store.read_board).flags if f["name"] == "an.odd.route"]
+    assert shown["gives"].startswith("not understood by this code")
+
+
+def test_a_damaged_flag_stays_what_it_was_and_the_others_follow(database, live):
+    switches, provider = live
+    seed(database)
+    arrived(database, provider)
+    first = database.read_sync(store.newest_revision)
+    damaged = database.read_sync(store.read_document)
+    damaged["flags"][AI_FLAG] = {"state": "ENABLED"}
+    damaged["flags"]["effects.enabled"]["defaultVariant"] = "off"
+    database.write_sync(lambda s: s.add(FlagRevisionRow(doc=damaged, actor="x", reason="y", at=datetime.now(UTC))))
+    arrived(database, provider)
+    assert (switches.ai_on(USE_CASE, ALICE, None), switches.effects_on()) == (True, False)
+    with pytest.raises(Invalid, match=r"was not written by this code: svc flags revert"):
+        database.write_sync(lambda s: store.set_flag(s, Change(AI_FLAG, "off", "a test"), "olga"))
+    database.write_sync(lambda s: rollout.revert(s, first, "olga", "repair", CODE))
+    arrived(database, provider)
+    assert switches.effects_on()
+
+
+def test_broken_releases_do_not_hold_up_a_switch(database):
+    seed(database)
+
+    def broken():
+        raise RuntimeError("unreadable")
+
+    provider = DatabaseFlagProvider(database, also_refresh=broken)
+    provider.poll()
+    assert provider.resolve_boolean_details("ai.enabled", False).value is True
+    assert provider.revision == database.read_sync(store.newest_revision)
+
+
+def test_who_holds_the_presence_row_does_not_hold_up_a_flip(postgres_database):
+    seed(postgres_database)
+    presence = Presence(postgres_database, "api", {})
+    presence.tell(1, kill_file=False)
+    with postgres_database.writer.begin() as other:
+        other.execute(text("LOCK TABLE process"))
+        start = time.monotonic()
+        presence.tell(2, kill_file=False)
+        assert time.monotonic() - start < 1
+
+
+def test_a_server_that_never_answers_is_hung_up_on(postgres_server):
+    """As behind a stuck pooler: the connection lives, and nothing comes."""
+    database = open_database(postgres_server, pool_size=1, patient=False)
+    start = time.monotonic()
+    with pytest.raises(Unavailable):
+        database.read_sync(lambda s: s.execute(text("SELECT pg_sleep(20)")))
+    assert time.monotonic() - start < 8  # it is tried twice, on one connection after the other
+    assert database.read_sync(lambda s: s.execute(text("SELECT 1")).scalar()) == 1
+    database.close_sync()

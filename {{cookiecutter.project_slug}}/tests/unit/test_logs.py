@@ -52,3 +52,11 @@ def test_a_line_without_an_exception_has_none(logged):
     [line] = logged()
     assert line["event"] == "careful"
     assert "exception" not in line
+
+
+def test_a_chain_of_causes_that_bites_its_own_tail_is_told_once(logged):
+    first, second = ValueError("a"), KeyError("b")
+    first.__cause__, second.__cause__ = second, first
+    logging.getLogger("a.child").error("it broke", exc_info=first)
+    [line] = logged()
+    assert [cause["type"] for cause in line["exception"]] == ["ValueError", "KeyError"]

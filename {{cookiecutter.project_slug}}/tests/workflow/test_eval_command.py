@@ -43,7 +43,8 @@ def on_the_stand_in(var):
     """One run of the shipped suite, as a machine reads it, with the project's database migrated."""
     migrated = svc("migrate", var=var)
     assert migrated.returncode == 0, migrated.stderr
-    return svc("eval", "--json", "--out", str(var / "copy.json"), var=var)
+    key = svc("keys", "create", "--subject", "eva", "--tenant", "acme", "--role", "operator", var=var).stdout.strip()
+    return svc("eval", "--json", "--out", str(var / "copy.json"), var=var, SVC_API_KEY=key)
 
 
 def test_the_shipped_suite_passes_on_the_stand_in(on_the_stand_in):
@@ -84,7 +85,16 @@ def test_the_verdict_is_recorded_in_the_projects_database(on_the_stand_in, var):
     assert report["recorded"] is True
     with sqlite3.connect(var / "service.db") as database:
         rows = database.execute("select digest, suite, target, verdict from eval_report").fetchall()
+        by = database.execute("select actor from audit where action = 'report.recorded'").fetchall()
+    assert by == [("eva",)]
     assert rows == [(report["digest"], report["suite"], "stand-in", "PASS")]
+
+
+def test_without_an_operators_key_a_verdict_is_printed_and_not_recorded(tmp_path):
+    assert svc("migrate", var=tmp_path).returncode == 0
+    ran = svc("eval", "--json", var=tmp_path)
+    assert (ran.returncode, json.loads(ran.stdout)["recorded"]) == (0, False)
+    assert "SVC_API_KEY" in json.loads(ran.stdout)["not_recorded_because"]
 
 
 def test_a_floor_out_of_reach_ends_with_exit_1_and_names_the_dimension(tmp_path):

@@ -61,6 +61,15 @@ def first(stack) -> str:
     return next(row["name"] for row in listed if row["author"] == "svc migrate")
 
 
+def with_a_way_back(stack: Stack, second: str) -> str:
+    """The first release active, and the second before it: whatever was given up earlier."""
+    old = first(stack)
+    for name in (second, old):
+        if active(stack)[0] != name:
+            stack.done("release", "activate", name, *WHY, "--override")
+    return old
+
+
 def active(stack: Stack) -> tuple[str, str]:
     answer = stack.ask(CLEAR)
     return answer["release"], answer["prompt_version"]
@@ -80,7 +89,7 @@ def test_a_new_release_reaches_the_running_service_and_leaves_it_again(stack, se
     assert "+Please." in stack.done("release", "diff", old, second).splitlines()
     shown = json.loads(stack.done("release", "show", second, "--json"))
     assert (shown["report"], shown["approved_by"]) == ("PASS on stand-in", ["bob"])
-    assert [step["step"] for step in shown["steps"]] == ["activated", "approved"]
+    assert [step["step"] for step in shown["steps"]] == ["given_up", "activated", "approved", "drafted"]
 
 
 def test_a_canary_answers_its_share_is_compared_and_ends_with_one_command(stack, second):
@@ -141,9 +150,10 @@ def test_a_rollback_under_load_fails_no_request_and_is_everywhere_within_a_secon
 
 
 def test_the_drill_throws_the_switch_and_rolls_back_for_real_and_restores(stack, second):
+    with_a_way_back(stack, second)
     before = stack.rows("select doc from flag_revision order by rev desc limit 1")
     rows = json.loads(stack.done("release", "drill", "--json", *WHY))
-    assert [row["step"].split()[0] for row in rows] == ["kill", "kill", "rollback", "all"]
+    assert [row["step"].split()[0] for row in rows] == ["kill", "kill", "rollback", "release"]
     assert all(row["within_a_second"] and row["processes"] == 2 for row in rows)
     assert stack.rows("select doc from flag_revision order by rev desc limit 1") == before
     assert stack.rows("select count(*) from audit where action = 'flag.reverted'")[0][0] >= 2
@@ -227,9 +237,10 @@ DOCUMENTED = [section for document in ("docs/runbook.md", "README.md") for secti
 
 @pytest.mark.parametrize("section", DOCUMENTED, ids=lambda section: section[0])
 def test_what_the_documents_tell_operators_to_type_works_as_it_stands(stack, second, section):
+    with_a_way_back(stack, second)
     before = stack.get("/v1/flags", "operator").json()["revision"]
     for line in section:
-        arguments = shlex.split(line.replace("RELEASE", second), comments=True)
+        arguments = shlex.split(line.replace("RELEASE", second).replace("REVISION", str(before - 1)), comments=True)
         key = "bob" if arguments[1] == "approve" else "operator"
         stack.done(*arguments, key=key)
     if stack.get("/v1/flags", "operator").json()["revision"] != before:

@@ -27,7 +27,7 @@ class AudienceRequest(_Body):
     """Internal tenants, these `beta` tenants, and `percent` of all other customers."""
 
     beta: Annotated[list[Name], Field(max_length=1000)] = []
-    percent: Annotated[int, Field(ge=0, le=100)] = 0
+    percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
 
 
 class FlipRequest(_Body):
@@ -41,7 +41,7 @@ class FlipRequest(_Body):
 class RevertRequest(_Body):
     """Back to all flags as they were at this revision."""
 
-    revision: Annotated[int, Field(ge=1, le=2**62)]
+    revision: Annotated[int, Field(ge=1, le=2**62, strict=True)]
     reason: Why
 
 

@@ -72,6 +72,8 @@ class Step(StrEnum):
     APPROVED = "approved"
     CANARY = "canary"
     ACTIVATED = "activated"
+    CANARY_ENDED = "canary_ended"
+    GIVEN_UP = "given_up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The verdict of a suite run on one release. `target` tells which model was asked."""
+    """The verdict of a suite run on one release. `target` tells which model was asked, `models` which answered."""
 
     id: str
     digest: str
@@ -104,17 +106,23 @@ class Report:
     target: str
     verdict: str
     at: datetime
+    models: tuple[str, ...] = ()
 
-    def why_not(self, release: Release, production: bool) -> str | None:
-        """Why this report does not speak for the release; None when it does."""
+    def why_not(self, release: Release, production: bool, suite: str = "") -> str | None:
+        """Why this report does not speak for the release; None when it does. It must be of this `suite`, if given."""
         if self.digest != release.digest:
             return f"report {self.id} is about another release ({self.digest[:12]})"
         if self.suite.partition("@")[0] != release.use_case:
             return f"report {self.id} is of the suite {self.suite}, not of one for {release.use_case}"
+        if suite and self.suite != suite:
+            return f"report {self.id} is of the suite {self.suite}, which is {suite} now: svc release evaluate again"
         if self.verdict != "PASS":
             return f"report {self.id} says {self.verdict}, not PASS"
         if production and "stand-in" in self.target:
             return f"report {self.id} was taken on the stand-in, which production does not accept"
+        others = [model for model in self.models if not model.startswith(release.model)]
+        if production and others:
+            return f"report {self.id} tells of answers by {others[0]}, and the release names {release.model}"
         return None
 
 
@@ -124,6 +132,11 @@ class Approval:
 
     approver: str
     report: Report | None
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two subjects are one person's, as far as their names tell."""
+    return one.strip().casefold() == other.strip().casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,7 @@ class Gate:
         name = release.name
         if not approvals:
             return f"nobody has approved {name}: svc release evaluate {name}, then another person: svc release approve"
-        others = [approval for approval in approvals if approval.approver != author]
+        others = [approval for approval in approvals if not same_person(approval.approver, author)]
         if not others:
             return f"{name} is approved by its author ({author}) only: another person must approve it"
         found = [each.report.why_not(release, self.production) if each.report else "no report" for each in others]

@@ -33,11 +33,15 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All flags now: the newest revision, what each gives to whom, and the processes that go by them."""
+    """All flags now: the newest revision, what each gives to whom, and the processes that go by them.
+
+    `silent` are processes that stopped reporting minutes ago and did not say goodbye: dead, or cut off.
+    """
 
     revision: int
     flags: list[JsonObject]
     processes: list[Process]
+    silent: list[Process]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
+from service.application.identity import Role
 from service.application.release import Release
-from service.cli.operator import opened
+from service.cli.operator import signed_in
 from service.cli.run import development_part
 from service.evaluation.cases import Suite, SuiteError, load_suite
 from service.evaluation.gate import HarnessFailed, ModelOut, refuse_outage
@@ -131,8 +132,8 @@ def _record(report: JsonObject, config: Settings, suite_folder: Path) -> str | N
     if path != config.database_url and not Path(path).is_file():
         return "there is no database yet: run `svc migrate` first"
     try:
-        with opened() as database:
-            database.write_sync(lambda session: record_report(session, report))
+        with signed_in(Role.OPERATOR) as (database, who):
+            database.write_sync(lambda session: record_report(session, report, who.subject))
     except (Unavailable, Invalid) as error:  # Invalid: DATABASE_URL itself is wrong
         return str(error)
     return None

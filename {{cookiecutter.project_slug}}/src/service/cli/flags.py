@@ -4,16 +4,20 @@ import sys
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid
 from service.application.identity import Role
 from service.application.switchboard import Audience, Change
+from service.bootstrap_inference import CODE
 from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.integration.database.session import Database
-from service.integration.flags import document, processes, store
+from service.integration.flags import document, processes, rollout, store
 
-app = typer.Typer(help="Show and set feature flags.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Switch the AI, or a part of it, off and on.", no_args_is_help=True, add_completion=False
+)
 Why = Annotated[str, typer.Option("--reason", help="Why; kept for ever in the history.")]
 PATIENCE_S = 3.0
 
@@ -25,7 +29,8 @@ def list_flags(as_json: AsJson = False) -> None:
         board = database.read_sync(store.read_board)
     running = [{name: getattr(p, name) for name in ("id", "kind", "flag_rev", "kill_file")} for p in board.processes]
     if as_json:
-        print_json({"revision": board.revision, "flags": board.flags, "processes": running})
+        gone = [f"{p.kind} {p.id}" for p in board.silent]
+        print_json({"revision": board.revision, "flags": board.flags, "processes": running, "silent": gone})
         return
     show(board.flags, False, ("name", "gives"))
     behind = sum(process["flag_rev"] < board.revision for process in running)
@@ -34,6 +39,9 @@ def list_flags(as_json: AsJson = False) -> None:
     for process in running:
         if process["kill_file"]:
             print(f"{process['kind']} {process['id']} has a kill file (AI_OFF in its VAR_DIR): the AI is off there")
+    for lost in board.silent:
+        since = f"{lost.seen_at:%H:%M:%S} UTC"
+        print(f"{lost.kind} {lost.id} is silent since {since}: dead, or cut off and still at {lost.flag_rev}")
 
 
 @app.command("show")
@@ -58,30 +66,51 @@ def set_flag(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Give every caller this variant or, with options, internal and beta tenants and a share of customers.
 
+    As in: svc flags set ai.enabled off --reason "what you saw". `svc flags list` names flags and variants.
+
     Of --beta and --percent, what is not given stays as it is; --internal alone takes all others out.
     """
     with signed_in(Role.OPERATOR) as (database, who):
         flag = database.read_sync(store.read_document)["flags"].get(name, {})
         change = Change(name, variant, reason, _audience(flag, internal, beta, percent))
         revision = database.write_sync(lambda session: store.set_flag(session, change, who.subject))
-        gives = document.describe(name, database.read_sync(store.read_document)["flags"][name])["gives"]
+        board = database.read_sync(store.read_board)
+        gives = document.describe(database.read_sync(store.read_document), name)["gives"]
+        for process in board.processes:
+            if process.kill_file and variant == "on":
+                print(f"svc: {process.kind} {process.id} has a kill file: the AI stays off there", file=sys.stderr)
         tell_of_effect(database, revision, f"{name}: {gives}", as_json)
 
 
 @app.command()
 def history(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20, as_json: AsJson = False) -> None:
-    """The newest revisions: when, who, why."""
+    """The newest revisions: when, who, why, and what has changed."""
+
+    def told(session: Session) -> list[JsonObject]:
+        return [
+            {
+                "rev": row.rev,
+                "at": row.at,
+                "actor": row.actor,
+                "reason": row.reason,
+                "changed": store.changed_by(session, row),
+                "doc": row.doc,
+            }
+            for row in store.history(session, limit)
+        ]
+
     with signed_in(*READERS) as (database, _):
-        revisions = database.read_sync(lambda session: store.history(session, limit))
-    rows = [{"rev": r.rev, "at": r.at, "actor": r.actor, "reason": r.reason, "doc": r.doc} for r in revisions]
-    show(rows, as_json, ("rev", "at", "actor", "reason"))
+        show(database.read_sync(told), as_json, ("rev", "at", "actor", "reason", "changed"))
 
 
 @app.command()
 def revert(revision: int, reason: Why, as_json: AsJson = False) -> None:
     """Make all flags what they were at this revision, as a new one."""
     with signed_in(Role.OPERATOR) as (database, who):
-        made, names = database.write_sync(lambda session: store.revert(session, revision, who.subject, reason))
+        made, names = database.write_sync(lambda session: rollout.revert(session, revision, who.subject, reason, CODE))
+        for flag in database.read_sync(store.read_board).flags:
+            if flag["gives"].startswith("none"):
+                print(f"svc: {flag['name']} now names no release, so rules answer", file=sys.stderr)
         tell_of_effect(database, made, f"as at revision {revision}: {', '.join(names)}", as_json)
 
 
@@ -92,17 +121,19 @@ def _audience(flag: JsonObject, internal: bool, beta: list[str] | None, percent:
     return Audience(now.beta if beta is None else tuple(beta), now.percent if percent is None else percent)
 
 
-def tell_of_effect(database: Database, revision: int, what: str, as_json: bool, **more: object) -> JsonObject:
-    """Wait until every running process goes by the revision, and print how long that took or who is late."""
+def tell_of_effect(database: Database, revision: int, what: str, as_json: bool) -> None:
+    """Wait until every running process goes by the revision, and print how long that took. Exit 1 if not all do."""
     done, late, ms = processes.wait_for(database, revision, PATIENCE_S)
-    told = {"revision": revision, "processes": len(done), "late": [f"{p.kind} {p.id}" for p in late], "ms": ms}
+    lost = database.read_sync(processes.silent)
+    names, silent = ([f"{process.kind} {process.id}" for process in found] for found in (late, lost))
     if as_json:
-        print_json(told | more)
-        return told
-    print(f"{what} (revision {revision})")
-    if done or not late:
-        print(f"in effect in {len(done)} running processes after {ms} ms" if done else "no process is running now")
+        print_json({"revision": revision, "processes": len(done), "late": names, "silent": silent, "ms": ms})
+    else:
+        print(f"{what} (revision {revision})")
+        if done or not late:
+            print(f"in effect in {len(done)} running processes after {ms} ms" if done else "no process is running now")
+    if lost:
+        print(f"svc: silent since some minutes, so dead or cut off: {', '.join(silent)}", file=sys.stderr)
     if late:
-        names = ", ".join(told["late"])  # type: ignore[arg-type]
-        print(f"svc: not confirmed after {PATIENCE_S:g} s by {names}: dead, or without the database", file=sys.stderr)
-    return told
+        print(f"svc: not confirmed after {PATIENCE_S:g} s by {', '.join(names)}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -7,16 +7,17 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from service.application.errors import Unavailable
 from service.application.release import PARAMETERS, Gate, Release
 from service.application.triage import contract, rules
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.bootstrap_inference import CODE
 from service.inference import prompts
 from service.inference.triage import GUARDS_VERSION
-from service.integration.database import releases
+from service.integration.database import installation, releases
+from service.integration.database.migrate import NoProject, project_root
 from service.integration.database.migrate import migrate as migrate_database
-from service.integration.database.migrate import project_root
-from service.integration.database.session import open_database
+from service.integration.database.session import cause_of, open_database
 from service.integration.flags import rollout, store
 from service.settings import Profile, Settings
 
@@ -26,7 +27,12 @@ ACTOR = "svc migrate"
 def migrate() -> None:
     """Bring the database up to date: tables, missing flags of the profile; in development releases from prompts/."""
     config = Settings()
-    prepared = prepare(config, project_root())
+    try:
+        prepared = prepare(config, project_root())
+    except NoProject:
+        raise
+    except Unavailable as error:
+        raise Unavailable(f"the database cannot be reached: {cause_of(error)}") from error
     print("tables     up to date")
     print(f"flags      {_added(prepared.flags)}")
     if config.profile is Profile.DEVELOPMENT:
@@ -55,6 +61,7 @@ def prepare(config: Settings, root: Path) -> Prepared:
     database = open_database(config.database_url)
 
     def fill(session: Session) -> Prepared:
+        installation.claim(session, config.profile.value)
         flags = store.add_missing(session, seed, ACTOR)
         known = {row.digest for row in releases.list_drafts(session)}
         new = [release for release in found if release.digest not in known]

@@ -18,13 +18,13 @@ from service.bootstrap_inference import CODE
 from service.cli.flags import Why, tell_of_effect
 from service.cli.migrate import releases_from
 from service.cli.operator import READERS, AsJson, print_json, running_service, show, signed_in
-from service.integration.database import releases
+from service.integration.database import installation, releases
 from service.integration.database.measured import measure
 from service.integration.database.migrate import project_root
 from service.integration.database.session import Database
 from service.integration.database.tables import ReleaseDraftRow
 from service.integration.flags import document, rollout, store
-from service.settings import Profile, Settings
+from service.settings import Settings
 
 app = typer.Typer(help="Draft, evaluate, approve, publish, activate, compare, roll back.", no_args_is_help=True)
 Override = Annotated[
@@ -37,11 +37,11 @@ UseCase = Annotated[str, typer.Option(help="Whose release; needed if there are s
 @contextmanager
 def _operating(override: bool = False) -> Iterator[tuple[Database, Caller, Gate]]:
     """The database, the operator, and what a release must pass here."""
-    gate = Gate(CODE, Settings().profile is Profile.PRODUCTION, override)
-    if override and gate.production:
-        raise Invalid("production knows no --override")
     with signed_in(Role.OPERATOR) as (database, who):
-        yield database, who, gate
+        production = "production" in (Settings().profile.value, database.read_sync(installation.profile_of))
+        if override and production:
+            raise Invalid("production knows no --override")
+        yield database, who, Gate(CODE, production, override)
 
 
 @app.command("list")
@@ -49,7 +49,7 @@ def list_releases(as_json: AsJson = False) -> None:
     """Every release, newest first, and how far it has come."""
     with signed_in(*READERS) as (database, _):
         rows = database.read_sync(lambda session: [_standing(session, row) for row in releases.list_drafts(session)])
-    show(rows, as_json, ("name", "prompt_version", "state", "report", "author", "approved_by", "drafted_at"))
+    show(rows, as_json, ("name", "prompt_version", "model", "state", "report", "author", "approved_by", "drafted_at"))
 
 
 @app.command("show")
@@ -60,10 +60,13 @@ def show_release(name: str, as_json: AsJson = False) -> None:
     if as_json:
         print_json(shown)
         return
-    prompt, steps = shown.pop("prompt"), shown.pop("steps")
+    prompt, steps, reports = shown.pop("prompt"), shown.pop("steps"), shown.pop("reports")
     show([{"field": field, "value": value} for field, value in shown.items()], False, ("field", "value"))
     print()
-    show(steps, False, ("at", "step", "actor", "reason"))
+    show(steps, False, ("at", "step", "actor", "reason", "report"))
+    if reports:
+        print()
+        show(reports, False, ("at", "id", "verdict", "suite", "target"))
     print(f"\n{prompt}")
 
 
@@ -87,6 +90,8 @@ def draft(
     """Keep what prompts/ holds as a release of yours, to be evaluated and approved."""
     with _operating() as (database, who, gate):
         pinned = model or (Settings().model.name if gate.production else "")
+        if gate.production and not pinned:
+            raise Invalid("say which model the release is for: --model, or MODEL_NAME of the service")
         for found in releases_from(project_root() / "prompts"):
             release = found.model_copy(update={"model": found.model or pinned})
             new = database.write_sync(partial(releases.draft, release=release, author=who.subject))
@@ -104,15 +109,15 @@ def evaluate(name: str) -> None:
 
 
 @app.command()
-def approve(
-    name: str,
-    reason: Why,
-    report: Annotated[str, typer.Option(help="The report relied on; else the newest PASS.")] = "",
-) -> None:
-    """Stand for a release that another person drafted, on the evidence of a PASS report."""
+def approve(name: str, reason: Why) -> None:
+    """Stand for a release that another person drafted, on the evidence of its newest report.
+
+    The report must say PASS, and be of the evaluation suite as it is in this project.
+    """
     with _operating() as (database, who, gate):
+        suite = _suite_of(database.read_sync(lambda session: releases.drafted(session, name)).use_case)
         used = database.write_sync(
-            lambda session: releases.approve(session, name, who.subject, reason, gate.production, report)
+            lambda session: releases.approve(session, name, who.subject, reason, gate.production, suite)
         )
     print(f"{name} is approved by {who.subject} on report {used.id} ({used.suite}, {used.target})")
 
@@ -174,15 +179,15 @@ def compare(
     from service.evaluation import canary as statistics
 
     with signed_in(*READERS) as (database, _):
-        old, new, since = database.read_sync(lambda session: rollout.compared(session, incumbent, canary))
+        old, new, since, until = database.read_sync(lambda session: rollout.compared(session, incumbent, canary))
         arms = []
         for name in (old, new):
-            seen = database.read_sync(partial(measure, release=name, since=since))
+            seen = database.read_sync(partial(measure, release=name, since=since, until=until))
             shares = {measure_: statistics.Share(*counted) for measure_, counted in seen.shares.items()}
             arms.append(statistics.Arm(name, seen.answers, shares, seen.latency_ms, seen.cost_usd))
     compared = statistics.compare(*arms)
     if as_json:
-        print_json({"since": since, **asdict(compared)})
+        print_json({"since": since, "until": until, **asdict(compared)})
         return
     print(f"{old} (incumbent) and {new} (canary) since {since.isoformat(timespec='seconds')}\n")
     print(statistics.as_text(compared))
@@ -191,14 +196,28 @@ def compare(
 @app.command()
 def drill(reason: Why, url: Url = None, use_case: UseCase = "", as_json: AsJson = False) -> None:
     """Throw the kill switch and roll back for real, put both back, and say how long each took. Exit 1 if over 1 s."""
-    from service.cli.drill import practise
+    from service.cli.drill import Drill
 
     with signed_in(Role.OPERATOR) as (database, who), running_service(url) as ask:
         chosen = use_case or database.read_sync(store.only_use_case)
-        steps = practise(database, ask, who, chosen, reason)
-    show(steps, as_json, ("step", "processes", "ms", "within_a_second"))
-    if not all(step["within_a_second"] for step in steps):
+        practised = Drill(database, ask, who, reason)
+        try:
+            practised.practise(chosen)
+        finally:
+            show(practised.rows, as_json, ("step", "processes", "ms", "within_a_second"))
+    if not all(step["within_a_second"] for step in practised.rows):
         raise typer.Exit(1)
+
+
+def _suite_of(use_case: str) -> str:
+    """Name and digest of the suite, as reports have it."""
+    from service.evaluation.cases import SuiteError, load_suite
+
+    try:
+        suite = load_suite(project_root() / "evals" / use_case)
+    except SuiteError as error:
+        raise Invalid(str(error)) from None
+    return f"{suite.name}@{suite.digest[:12]}"
 
 
 def _standing(session: Session, row: ReleaseDraftRow) -> JsonObject:
@@ -220,7 +239,8 @@ def _standing(session: Session, row: ReleaseDraftRow) -> JsonObject:
         "state": state,
         "report": f"{reports[0].verdict} on {reports[0].target}" if reports else None,
         "author": row.author,
-        "approved_by": [s.actor for s in steps if (s.digest, s.step) == (row.digest, Step.APPROVED.value)],
+        "model": row.bundle.get("model") or None,
+        "approved_by": sorted({s.actor for s in steps if (s.digest, s.step) == (row.digest, Step.APPROVED.value)}),
         "drafted_at": row.drafted_at,
     }
 
@@ -229,4 +249,11 @@ def _in_full(session: Session, name: str) -> JsonObject:
     row = releases.drafted(session, name)
     steps = [s for s in releases.steps_of(session, row.use_case) if s.digest == row.digest]
     done = [{"at": s.at, "step": s.step, "actor": s.actor, "reason": s.reason, "report": s.report_id} for s in steps]
-    return {**_standing(session, row), **row.bundle, "steps": done}
+    done.append({"at": row.drafted_at, "step": "drafted", "actor": row.author, "reason": "", "report": None})
+    reports = [asdict(report) for report in releases.reports_of(session, row.digest)]
+    return {
+        **_standing(session, row),
+        **releases.bundle_of(row).model_dump(mode="json"),
+        "reports": reports,
+        "steps": done,
+    }

@@ -231,5 +231,5 @@ def _percent(share: Estimate) -> str:
 
 def _outlook(more: int | None) -> str:
     if more is None:
-        return f"more than {MOST_ANSWERS:,} more canary answers if the shares stay: no difference that matters"
+        return f"more than {MOST_ANSWERS:,} more canary answers if the shares stay as they are"
     return f"about {more:,} more canary answers if the shares stay as they are"

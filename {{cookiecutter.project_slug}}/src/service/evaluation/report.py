@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from service.application.decision import JsonObject
+from service.application.decision import JsonObject, Source
 from service.evaluation.cases import CaseClass, Suite
 from service.evaluation.gate import CaseResult, counts, judge, overall
 
@@ -35,6 +35,7 @@ def build_report(
         "note": STAND_IN_NOTE if target == STAND_IN else None,
         "suite_digest": suite.digest,
         "cases": len(results),
+        "models": sorted({str(result.answer.get("model_version")) for result in results if _by_model(result)}),
         "sources": dict(Counter(str(result.answer.get("source")) for result in results)),
         "reasons": dict(Counter(str(reason) for result in results if (reason := result.answer.get("reason")))),
         "slowest_seconds": round(max(result.seconds for result in results), 3),
@@ -42,6 +43,10 @@ def build_report(
         "classes": _classes(results),
         "failures": _failures(results),
     }
+
+
+def _by_model(result: CaseResult) -> bool:
+    return result.answer.get("source") in (Source.MODEL, Source.BACKUP)
 
 
 def as_text(report: JsonObject) -> str:

@@ -69,26 +69,29 @@ class ChatModel:
         self.name = name
         self._http, self._url, self._api_key, self._spans = http, url.rstrip("/"), api_key, spans
         self._price_of, self._output = price_of, output
+        self._learned: dict[str, Output] = {}  # of each model at this endpoint
 
     async def complete(self, call: Call) -> Reply:
         """One upstream call. Raises `ChatFailure` when there is no text to use.
 
         What `api_key` or a hook of the HTTP client raises passes through.
         """
-        in_words = call.in_words or self._output == "text"
+        name = call.model or self.name
+        output = self._learned.get(name, self._output)
+        in_words = call.in_words or output == "text"
         body = self._body(call, in_words)
         host = httpx2.URL(self._url).host
-        with self._spans.inference("openai", request_model=call.model or self.name, server_address=host) as span:
+        with self._spans.inference("openai", request_model=name, server_address=host) as span:
             span.temperature, span.max_tokens = call.temperature, call.max_tokens
             try:
                 answer = await self._post(call, body)
             except ChatFailure as failure:
-                if failure.status in (400, 422) and self._output != "schema" and not in_words:
+                if failure.status in (400, 422) and output != "schema" and not in_words:
                     failure.again = replace(call, in_words=True)  # it may have been the schema that was refused
                 raise
-            if self._output == "auto":
-                self._output = "text" if in_words else "schema"
-                log.info("%s takes its schema %s", self.name, "in words only" if in_words else "natively")
+            if output == "auto":
+                self._learned[name] = "text" if in_words else "schema"
+                log.info("%s takes its schema %s", name, "in words only" if in_words else "natively")
             reply = self._read(answer, call, in_words)
             span.response_model_name = reply.model
             span.input_tokens, span.output_tokens = reply.spent.input_tokens, reply.spent.output_tokens

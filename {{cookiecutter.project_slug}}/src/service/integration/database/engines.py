@@ -23,6 +23,7 @@ POSTGRES_LIMITS = (
     "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'"
 )
 
+READ_ONLY = "25006"  # as after a failover, until the other server has taken over
 UNSUITABLE = "the database URL must begin with sqlite:// or postgresql://"
 # A server that vanished without a word is noticed within half a minute, not after the two hours TCP would take.
 NOTICE_SILENCE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
@@ -93,11 +94,13 @@ def is_missing_table(error: DBAPIError) -> bool:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether the database is away, locked or overloaded, rather than the statement wrong."""
+    """Whether the database is away, locked, overloaded or for now read-only, rather than the statement wrong."""
     if isinstance(error.orig, sqlite3.Error):
         # SQLITE_ERROR is a faulty statement; busy, locked, full and I/O errors have names of their own.
         bugs = ("SQLITE_ERROR", "SQLITE_READONLY")
         return isinstance(error, OperationalError) and error.orig.sqlite_errorname not in bugs
+    if getattr(error.orig, "sqlstate", None) == READ_ONLY:
+        return True
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 

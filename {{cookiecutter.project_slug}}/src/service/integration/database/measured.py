@@ -26,7 +26,7 @@ class Measured:
     cost_usd: list[float | None]
 
 
-def measure(session: Session, release: str, since: datetime) -> Measured:
+def measure(session: Session, release: str, since: datetime, until: datetime | None = None) -> Measured:
     """What came of the requests for which a model of this release was to be asked.
 
     failure: it did not give the answer. repair: its first answer was unusable. review: a person has to look.
@@ -35,6 +35,7 @@ def measure(session: Session, release: str, since: datetime) -> Measured:
     asked = and_(
         _made.c.release == release,
         _made.c.at >= since,
+        *([_made.c.at < until] if until else []),
         _made.c.supersedes.is_(None),
         or_(_made.c.reason.is_(None), _made.c.reason.not_in([reason.value for reason in NOT_ASKED])),
     )

@@ -5,7 +5,7 @@ Processes read from memory, because every request asks.
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, NotFound
-from service.application.release import Approval, Code, Gate, Release, Report, Step
+from service.application.release import Approval, Code, Gate, Release, Report, Step, same_person
 from service.integration.database import audit
 from service.integration.database.session import Database
 from service.integration.database.tables import EvalReportRow, ReleaseDraftRow, ReleaseRow, ReleaseStepRow
@@ -34,26 +34,26 @@ def draft(session: Session, release: Release, author: str) -> bool:
         return False
     _refuse_one_version_for_two_texts(session, release)
     row = {"digest": release.digest, "name": release.name, "use_case": release.use_case}
-    bundle = release.model_dump(mode="json")
+    bundle = release.model_dump(mode="json", exclude_defaults=True)  # code that lacks a newer field can read it
     session.add(ReleaseDraftRow(**row, bundle=bundle, drafted_at=datetime.now(UTC), author=author))
     session.flush()
     _audit(session, author, "release.drafted", release.name, {"prompt_version": release.prompt_version})
     return True
 
 
-def approve(session: Session, name: str, approver: str, reason: str, production: bool, report_id: str = "") -> Report:
-    """Put a name to a release, on the evidence of its newest PASS report or the given one. Raises `Invalid`."""
+def approve(session: Session, name: str, approver: str, reason: str, production: bool, suite: str = "") -> Report:
+    """Put a name to a release, on the evidence of its newest report, which must be of this suite. Raises `Invalid`."""
     row = drafted(session, name)
-    release = bundle_of(row)
-    reports = reports_of(session, row.digest) if not report_id else [_report(session, report_id)]
-    why = [report.why_not(release, production) for report in reports]
-    if None not in why:
-        raise Invalid(why[0] if why and why[0] else f"{name} has no report: svc release evaluate {name}")
-    if approver == row.author:
+    reports = reports_of(session, row.digest)
+    if not reports:
+        raise Invalid(f"{name} has no report: svc release evaluate {name}")
+    report = reports[0]
+    if why := report.why_not(bundle_of(row), production, suite):
+        raise Invalid(why)
+    if same_person(approver, row.author):
         raise Invalid(f"{name} was drafted by {approver}: another person must approve it")
     if not reason.strip():
         raise Invalid("a reason is required: say what you looked at")
-    report = reports[why.index(None)]
     record_step(session, name, Step.APPROVED, approver, reason, report.id)
     _audit(session, approver, "release.approved", name, {"report": report.id, "reason": reason})
     return report
@@ -123,11 +123,12 @@ def record_step(session: Session, name: str, step: Step, actor: str, reason: str
         session.flush()
 
 
-def record_report(session: Session, report: JsonObject) -> str:
+def record_report(session: Session, report: JsonObject, actor: str) -> str:
     """Keep what a suite run says of the release with its digest; returns the report's id."""
     report_id = str(uuid.uuid4())
     minimal = {name: report[name] for name in ("digest", "suite", "target", "verdict")}
     session.add(EvalReportRow(id=report_id, **minimal, at=datetime.now(UTC), report=report))
+    _audit(session, actor, "report.recorded", report_id, minimal)
     return report_id
 
 
@@ -152,9 +153,11 @@ class SqlReleases:
         )
 
     def find(self, use_case: str, name: str) -> Release | None:
-        """The release of this name. One that does not fit this code is stood in for, aloud, by the last that does."""
+        """The release of this name, None for "none". For one that does not fit this code, or that is not known here,
+        the last active one that does stands in, aloud.
+        """
         found = self._by_name.get(name)
-        if found is None and name in self._misfits:
+        if found is None and name not in ("", "none"):
             earlier = self._activated.get(use_case, [])
             found = next((self._by_name[each] for each in earlier if each in self._by_name), None)
             self._tell(name, found)
@@ -162,7 +165,7 @@ class SqlReleases:
 
     def refresh(self) -> None:
         """Take in what was published or activated since. Raises `Unavailable`; what is in memory then stays."""
-        # Neither ever changes or goes away, so their numbers tell whether there is anything new.
+        # Neither ever changes or goes away, so how many there are tells whether there is anything new.
         seen = self._database.read_sync(_how_many)
         if seen == self._seen:
             return
@@ -175,7 +178,9 @@ class SqlReleases:
             except ValidationError:
                 misfits[row.name] = "it was published by other code"
                 continue
-            if why := self._code.misfit(release):
+            if release.digest != row.digest:
+                misfits[row.name] = "its content is not what its digest says"
+            elif why := self._code.misfit(release):
                 misfits[row.name] = why
             else:
                 by_name[row.name] = release
@@ -186,24 +191,36 @@ class SqlReleases:
         if self._clock() - self._told.get(name, -ALERT_EVERY_S) >= ALERT_EVERY_S:
             self._told[name] = self._clock()
             answers = f"{instead.name}, the last that fits, answers" if instead else "none before fits: rules answer"
-            log.error("release %s does not fit: %s; %s", name, self._misfits[name], answers)
+            log.error("release %s does not fit: %s; %s", name, self._misfits.get(name, "it is not known here"), answers)
 
 
 def _how_many(session: Session) -> tuple[int, int]:
-    published, steps = select(func.count(ReleaseRow.digest)), select(func.max(ReleaseStepRow.id))
+    published, steps = select(func.count(ReleaseRow.digest)), select(func.count(ReleaseStepRow.id))
     found = session.execute(select(published.scalar_subquery(), steps.scalar_subquery())).one()
-    return found[0], found[1] or 0
+    return found[0], found[1]
 
 
 def _published_and_activated(session: Session) -> tuple[list[ReleaseRow], dict[str, list[str]]]:
     rows = list(session.scalars(select(ReleaseRow)))
     names = {row.digest: row.name for row in rows}
-    activated: dict[str, list[str]] = {}
-    steps = select(ReleaseStepRow).where(ReleaseStepRow.step == Step.ACTIVATED.value)
-    for step in session.scalars(steps.order_by(ReleaseStepRow.id.desc())):
-        if step.digest in names:
-            activated.setdefault(step.use_case, []).append(names[step.digest])
-    return rows, activated
+    steps = list(session.scalars(select(ReleaseStepRow).order_by(ReleaseStepRow.id.desc())))
+    use_cases = {step.use_case for step in steps}
+    return rows, {
+        use_case: [names[digest] for digest in stood(s for s in steps if s.use_case == use_case) if digest in names]
+        for use_case in use_cases
+    }
+
+
+def stood(steps: Iterable[ReleaseStepRow]) -> list[str]:
+    """Of steps, newest first, the digests that were active, newest first, without those given up since."""
+    given_up: set[str] = set()
+    found: dict[str, None] = {}
+    for step in steps:
+        if step.step == Step.GIVEN_UP.value and step.digest not in found:
+            given_up.add(step.digest)
+        elif step.step == Step.ACTIVATED.value and step.digest not in given_up:
+            found.setdefault(step.digest)
+    return list(found)
 
 
 def _refuse_one_version_for_two_texts(session: Session, release: Release) -> None:
@@ -234,7 +251,8 @@ def _report(session: Session, report_id: str) -> Report:
 
 
 def _as_report(row: EvalReportRow) -> Report:
-    return Report(row.id, row.digest, row.suite, row.target, row.verdict, row.at)
+    models = tuple((row.report or {}).get("models", ()))
+    return Report(row.id, row.digest, row.suite, row.target, row.verdict, row.at, models)
 
 
 def _audit(session: Session, actor: str, action: str, what: str, details: JsonObject) -> None:

@@ -21,11 +21,13 @@ from sqlalchemy.orm import Session
 from service.application.errors import Invalid, Unavailable
 from service.integration.database import engines
 from service.integration.database.engines import Credentials
+from service.integration.database.impatience import Impatience
 
 T = TypeVar("T")
 AWAY = "the database cannot be reached now"
 # Seconds that a caller waits for one transaction, its turn included.
 PATIENCE_S = 10.0
+HUNG_S = 2.0  # longer than any look for news takes
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +44,9 @@ class Database:
         reader: Engine,
         threads: int,
         more_engines: Callable[[int], Engine] | None = None,
+        impatience: Impatience | None = None,
     ) -> None:
+        self._impatience = impatience
         self._writer, self._reader, self._more_engines = writer, reader, more_engines
         self.patience_s = PATIENCE_S
         self._read_threads = ThreadPoolExecutor(threads, thread_name_prefix="database-reader")
@@ -93,6 +97,8 @@ class Database:
         """`close` for commands and threads."""
         self._write_threads.shutdown(wait=True)
         self._read_threads.shutdown(wait=True)
+        if self._impatience is not None:
+            self._impatience.stop()
         for engine in self.engines:
             engine.dispose()
 
@@ -118,7 +124,8 @@ def open_database(
 
     `credentials` returns the user and password for each new connection, so that they may change while the
     service runs; connections older than `recycle_s` are then replaced. `patient`: a silent Postgres is given up after
-    half a minute; otherwise after a second. Raises `Invalid` on another URL.
+    half a minute; otherwise after a second or two, and one that only pretends to live, too. Raises `Invalid` on
+    another URL.
     """
     if engines.is_sqlite(url):
         return Database(engines.sqlite(url, writes=True), engines.sqlite(url, writes=False), threads=4)
@@ -127,7 +134,8 @@ def open_database(
         return engines.postgres(url, credentials, recycle_s, connections, patient)
 
     shared = engine(pool_size)
-    return Database(shared, shared, threads=pool_size, more_engines=engine)
+    impatience = None if patient else Impatience(shared, HUNG_S)
+    return Database(shared, shared, threads=pool_size, more_engines=engine, impatience=impatience)
 
 
 def transact(engine: Engine, fn: Callable[[Session], T]) -> T:
@@ -154,7 +162,10 @@ def sql_errors_end_here() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _translated(error) from error
+        translated = _translated(error)
+        if translated is error:  # it must not become its own cause
+            raise
+        raise translated from error
     except PoolTimeout as error:
         raise Unavailable(AWAY) from error
 

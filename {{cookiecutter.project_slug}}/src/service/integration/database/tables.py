@@ -182,6 +182,15 @@ class FlagRevisionRow(Base):
     at: Mapped[datetime]
 
 
+class InstallationRow(Base):
+    """The one row that says what this database belongs to: once it is production's, no shell can take that back."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    profile: Mapped[str]
+
+
 class ProcessRow(Base):
     """A running process that reads flags: the newest revision it goes by, and the code versions it fits."""
 

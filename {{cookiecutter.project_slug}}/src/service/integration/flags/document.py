@@ -1,7 +1,7 @@
 """The flags as one flagd document, and what makes one acceptable.
 
 flagd's evaluator takes a misspelt document and then answers every call with the code default, so mistakes are
-refused here, when they are written, and again by the provider, which keeps the last good document.
+refused here, when they are written, and again by the provider, which keeps what was last good.
 """
 
 import json
@@ -23,15 +23,41 @@ EFFECTS = "effects.enabled"
 _CUSTOMER = {"var": "targetingKey"}
 
 
-def validate(document: JsonObject) -> None:
-    """Raises `Invalid`, naming the first flag and field that is wrong."""
-    if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
-        raise Invalid("a flag document needs an object 'flags'")
-    if unknown := set(document) - DOCUMENT_FIELDS:
-        raise Invalid(f"unknown field in the flag document: {sorted(unknown)[0]}")
+def validate(document: JsonObject, unless: JsonObject | None = None) -> None:
+    """Raises `Invalid`, naming the first flag and field that is wrong; a flag that is in `unless` stays unjudged."""
+    _validate_shape(document)
     for name, flag in document["flags"].items():
+        known = unless is not None and unless.get(name) == flag
+        if not known and (why := problem(name, flag, document)) is not None:
+            raise Invalid(why)
+
+
+def problem(name: str, flag: Any, document: JsonObject) -> str | None:
+    """What is wrong with a flag of this document; None if nothing is."""
+    try:
         _validate_flag(name, flag)
-    _try_out(document)
+        _try_out(name, flag, document)
+    except Invalid as error:
+        return str(error)
+    return None
+
+
+def usable(document: JsonObject, last_good: JsonObject) -> tuple[JsonObject, list[str]]:
+    """The document without flags that are damaged or of a kind that only newer code knows, and what is wrong with them.
+
+    In their place stand the `last_good` ones, if there are any. Raises `Invalid` when it is no flag document.
+    """
+    _validate_shape(document)
+    wrong = {name: why for name, flag in document["flags"].items() if (why := problem(name, flag, document))}
+    kept = {name: last_good[name] for name in wrong if name in last_good}
+    good = {name: flag for name, flag in document["flags"].items() if name not in wrong}
+    return {**document, "flags": {**good, **kept}}, list(wrong.values())
+
+
+def releases_of(flag: JsonObject) -> list[str]:
+    """The releases that a flag gives to anybody."""
+    canary = canary_of(flag)
+    return [flag["defaultVariant"], *([canary[0]] if canary else [])]
 
 
 def is_switch(name: str) -> bool:
@@ -67,15 +93,12 @@ def with_release(document: JsonObject, name: str, release: str, canary: str = ""
     return _with(document, name, variants=variants, defaultVariant=release, targeting=rule)
 
 
-def describe(name: str, flag: JsonObject) -> JsonObject:
+def describe(document: JsonObject, name: str) -> JsonObject:
     """The flag in an operator's words: `gives` says who gets what."""
-    return {
-        "name": name,
-        "gives": _gives(flag),
-        "default": flag["defaultVariant"],
-        "state": flag["state"],
-        "variants": list(flag["variants"]),
-    }
+    flag = document["flags"][name]
+    if (why := problem(name, flag, document)) is not None:
+        return {"name": name, "gives": f"not understood by this code: {why}", "variants": []}
+    return {"name": name, "gives": _gives(flag), "variants": list(flag["variants"])}
 
 
 def audience_of(flag: JsonObject) -> Audience | None:
@@ -127,6 +150,8 @@ def _gives(flag: JsonObject) -> str:
 def _flag(document: JsonObject, name: str) -> JsonObject:
     if name not in document["flags"]:
         raise Invalid(f"there is no such flag; there are: {', '.join(sorted(document['flags']))}")
+    if why := problem(name, document["flags"][name], document):
+        raise Invalid(f"{why}; it was not written by this code: svc flags revert, or newer code")
     return dict(document["flags"][name])
 
 
@@ -134,6 +159,13 @@ def _with(document: JsonObject, name: str, **fields: Any) -> JsonObject:
     flag = {key: value for key, value in {**document["flags"][name], **fields}.items() if value is not None}
     changed: JsonObject = json.loads(json.dumps({**document, "flags": {**document["flags"], name: flag}}))
     return changed
+
+
+def _validate_shape(document: JsonObject) -> None:
+    if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
+        raise Invalid("a flag document needs an object 'flags'")
+    if unknown := set(document) - DOCUMENT_FIELDS:
+        raise Invalid(f"unknown field in the flag document: {sorted(unknown)[0]}")
 
 
 def _validate_flag(name: str, flag: Any) -> None:
@@ -158,17 +190,16 @@ def _validate_flag(name: str, flag: Any) -> None:
         raise Invalid(f"{name}: its variants must be names of releases")
 
 
-def _try_out(document: JsonObject) -> None:
-    """Evaluate each flag once for a made-up caller: an unknown operator, reference or result shows here."""
+def _try_out(name: str, flag: JsonObject, document: JsonObject) -> None:
+    """Evaluate it once for a made-up caller: an unknown operator, reference or result shows here."""
     core = FlagdCore()
     anyone = EvaluationContext("someone", {"tenant": "a", "subject": "b", "roles": [], "internal": False})
-    name = ""
+    alone = {key: value for key, value in document.items() if key != "flags"} | {"flags": {name: flag}}
     try:
-        core.set_flags(json.dumps(document))
-        for name in document["flags"]:
-            if is_switch(name):
-                core.resolve_boolean_value(name, False, anyone)
-            else:
-                core.resolve_string_value(name, "", anyone)
+        core.set_flags(json.dumps(alone))
+        if is_switch(name):
+            core.resolve_boolean_value(name, False, anyone)
+        else:
+            core.resolve_string_value(name, "", anyone)
     except (OpenFeatureError, ReferenceError, ValueError, TypeError, KeyError) as error:
-        raise Invalid(f"{name or 'the flag document'} cannot be evaluated: {error}") from None
+        raise Invalid(f"{name} cannot be evaluated: {error}") from None

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
@@ -18,6 +18,7 @@ from service.integration.database.tables import ProcessRow
 
 HEARTBEAT_S = 5.0
 GONE_AFTER = timedelta(seconds=15)
+MISSED_FOR = timedelta(minutes=10)
 FORGET_AFTER = timedelta(hours=1)
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,17 @@ class Presence:
 
 def alive(session: Session) -> list[Process]:
     """The processes that reported lately."""
-    lately = select(ProcessRow).where(ProcessRow.seen_at >= _now(session) - GONE_AFTER)
-    rows = session.scalars(lately.order_by(ProcessRow.kind, ProcessRow.id))
+    return _processes(session, ProcessRow.seen_at >= _now(session) - GONE_AFTER)
+
+
+def silent(session: Session) -> list[Process]:
+    """Those that stopped reporting without leaving, in the last minutes."""
+    now = _now(session)
+    return _processes(session, ProcessRow.seen_at < now - GONE_AFTER, ProcessRow.seen_at >= now - MISSED_FOR)
+
+
+def _processes(session: Session, *where: ColumnElement[bool]) -> list[Process]:
+    rows = session.scalars(select(ProcessRow).where(*where).order_by(ProcessRow.kind, ProcessRow.id))
     return [Process(r.id, r.kind, r.flag_rev, r.kill_file, r.code, r.seen_at) for r in rows]
 
 
@@ -75,6 +85,8 @@ def wait_for(database: Database, revision: int, seconds: float) -> tuple[list[Pr
 
 
 def _put(session: Session, id_: str, row: JsonObject) -> None:
+    if session.get_bind().dialect.name == "postgresql":  # whoever holds this row must not hold up the next flip
+        session.execute(text("SET LOCAL lock_timeout = '200ms'"))
     now = _now(session)
     changed = session.execute(update(ProcessRow).where(ProcessRow.id == id_).values(**row, seen_at=now))
     if changed.rowcount == 0:  # type: ignore[attr-defined]

@@ -1,12 +1,14 @@
 """The OpenFeature provider over the database: flagd's evaluator, fed by a short poll, on Postgres at once.
 
-It always answers from memory. When the database is away or a document is bad, the last good document counts;
-before the first document every flag has its code default, which is "off". The kill file needs no database.
+It always answers from memory. When the database is away or a flag is bad, the last good one counts; before the first
+document every flag has its code default, which is "off". The kill file needs no database.
 """
 
 import json
 import logging
+import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from service.integration.database.session import Database, cause_of
 from service.integration.flags import document, store
 from service.integration.flags.listener import Listener
 
+STALE_S = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +52,9 @@ class DatabaseFlagProvider(AbstractProvider):
         self._interval_s, self._tell = interval_s, tell
         self._core = FlagdCore()
         self._seen = self._in_use = 0
-        self._loaded = False
+        self._newest: JsonObject | None = None
+        self._good: JsonObject = {}
+        self._loaded, self._fresh_at = False, time.monotonic()
         self._trouble: str | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -59,6 +64,11 @@ class DatabaseFlagProvider(AbstractProvider):
     def loaded(self) -> bool:
         """Whether a good document was ever read."""
         return self._loaded
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the database was asked with success in the last ten seconds."""
+        return time.monotonic() - self._fresh_at < STALE_S
 
     @property
     def revision(self) -> int:
@@ -87,23 +97,18 @@ class DatabaseFlagProvider(AbstractProvider):
     def poll(self) -> None:
         """Take in the newest revision if there is one. Never raises; trouble is logged when it begins and ends."""
         trouble = None
-        try:
-            with suppress_instrumentation():  # five traces a second would bury those of requests
-                revision, newest = self._database.read_sync(self._newer)
-                # Between reading and using the flags, so that a release they name is known when they name it.
-                if self._also_refresh is not None:
-                    self._also_refresh()
-                if newest is not None:
-                    self._seen = revision  # a bad document is not tried again and again
-                    self._use(newest)
-                if self._tell is not None:
-                    self._tell(self._in_use, self._killed())
-        except Invalid as error:
-            log.error("flag revision %s is ignored: %s", self._seen, error)
-        except Unavailable as error:
-            trouble = cause_of(error)
-        except Exception as error:  # a poller that dies would freeze every switch
-            trouble = f"{type(error).__name__}: {error}"
+        with suppress_instrumentation():  # five traces a second would bury those of requests
+            for step in (self._look, self._use, self._report):
+                try:
+                    step()
+                except Invalid as error:
+                    log.error("flag revision %s is ignored: %s", self._seen, error)
+                except Unavailable as error:
+                    trouble = trouble or cause_of(error)
+                except Exception as error:  # a poller that dies would freeze every switch
+                    trouble = trouble or f"{type(error).__name__}: {error}"
+        if trouble is None:
+            self._fresh_at = time.monotonic()
         if trouble != self._trouble:
             log.warning("flags cannot be refreshed: %s", trouble) if trouble else log.info("flags are fresh again")
         self._trouble = trouble
@@ -131,17 +136,34 @@ class DatabaseFlagProvider(AbstractProvider):
     resolve_integer_details = resolve_float_details = resolve_object_details = _no_other_kind
 
     def _killed(self) -> bool:
-        return self._kill_file is not None and self._kill_file.exists()
+        return self._kill_file is not None and os.path.lexists(self._kill_file)
 
-    def _use(self, newest: JsonObject) -> None:
-        document.validate(newest)
-        changed = self._core.set_flags_and_get_changed_keys(json.dumps(newest))
-        self._loaded, self._in_use = True, self._seen
+    def _look(self) -> None:
+        """Read what is new. Releases come after the flags and before their use: what is named must be known by then."""
+        revision, newest = self._database.read_sync(self._newer)
+        if newest is not None:
+            self._seen, self._newest = revision, newest
+        if self._also_refresh is not None:
+            self._also_refresh()
+
+    def _use(self) -> None:
+        newest, self._newest = self._newest, None  # a bad document is not tried again and again
+        if newest is None:
+            return
+        good, wrong = document.usable(newest, self._good)
+        for why in wrong:
+            log.error("in flag revision %s a flag is not understood and stays what it was: %s", self._seen, why)
+        changed = self._core.set_flags_and_get_changed_keys(json.dumps(good))
+        self._good, self._loaded, self._in_use = good["flags"], True, self._seen
         self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=changed))
+
+    def _report(self) -> None:
+        if self._tell is not None:
+            self._tell(self._in_use, self._killed())
 
     def _newer(self, session: Session) -> tuple[int, JsonObject | None]:
         revision = store.newest_revision(session)
-        return revision, store.newest_document(session) if revision != self._seen else None
+        return revision, (store.newest_document(session) or {}) if revision != self._seen else None
 
     def _keep_polling(self) -> None:
         while not self._stop.is_set():

@@ -6,34 +6,15 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
-from service.application.errors import Invalid, NotFound
-from service.application.identity import Caller
+from service.application.errors import Invalid
 from service.application.release import Step
 from service.application.switchboard import Board, Change
 from service.integration.database import audit, releases
-from service.integration.database.session import Database
 from service.integration.database.tables import FlagRevisionRow
 from service.integration.flags import document, processes
 
-
-class SqlSwitchboard:
-    """`Switchboard`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def board(self) -> Board:
-        return await self._database.read(read_board)
-
-    async def history(self, limit: int) -> list[JsonObject]:
-        revisions = await self._database.read(lambda session: history(session, limit))
-        return [{"rev": r.rev, "at": r.at.isoformat(), "actor": r.actor, "reason": r.reason} for r in revisions]
-
-    async def set(self, operator: Caller, change: Change) -> int:
-        return await self._database.write(lambda session: set_flag(session, change, operator.subject))
-
-    async def revert(self, operator: Caller, revision: int, reason: str) -> int:
-        return await self._database.write(lambda session: revert(session, revision, operator.subject, reason)[0])
+# Any number, always the same: flags are changed by one at a time, or of two changes one would be lost.
+LOCK = 7_203_115
 
 
 def newest_revision(session: Session) -> int:
@@ -62,9 +43,9 @@ def only_use_case(session: Session) -> str:
 
 def read_board(session: Session) -> Board:
     """Every flag in words, and the processes that are alive."""
-    flags = read_document(session)["flags"]
-    described = [document.describe(name, flag) for name, flag in sorted(flags.items())]
-    return Board(newest_revision(session), described, processes.alive(session))
+    current = read_document(session)
+    described = [document.describe(current, name) for name in sorted(current["flags"])]
+    return Board(newest_revision(session), described, processes.alive(session), processes.silent(session))
 
 
 def history(session: Session, limit: int = 50) -> list[FlagRevisionRow]:
@@ -73,15 +54,29 @@ def history(session: Session, limit: int = 50) -> list[FlagRevisionRow]:
     return list(session.execute(query).scalars())
 
 
-def append_revision(session: Session, changed: JsonObject, actor: str, reason: str) -> int:
-    """Make this whole document the newest; returns its number. Raises `Invalid` when it is not acceptable.
+def changed_by(session: Session, revision: FlagRevisionRow) -> list[str]:
+    """What the flags give that the revision has changed, a line for each."""
+    before = session.scalar(
+        select(FlagRevisionRow.doc)
+        .where(FlagRevisionRow.rev < revision.rev)
+        .order_by(FlagRevisionRow.rev.desc())
+        .limit(1)
+    )
+    old, new = ((doc or {}).get("flags") or {} for doc in (before, revision.doc))
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return [f"{n}: {document.describe(revision.doc, n)['gives'] if n in new else 'gone'}" for n in names]
 
-    Releases that it gives to customers are recorded as active from now on.
+
+def append_revision(session: Session, changed: JsonObject, actor: str, reason: str) -> int:
+    """Make this whole document the newest; returns its number. Raises `Invalid` when what changes is not acceptable.
+
+    A flag that newer code has written stays as it is. Releases that it gives to customers are recorded as active from
+    now on, and those that it takes from them as given up.
     """
-    document.validate(changed)
-    if not reason.strip():
-        raise Invalid("a reason is required: it is what the next person on call will read")
     before = read_document(session)["flags"]
+    document.validate(changed, unless=before)
+    if not reason.strip() or not _is_text(reason):
+        raise Invalid("a reason is required, in plain text: it is what the next person on call will read")
     row = FlagRevisionRow(doc=changed, actor=actor, reason=reason, at=datetime.now(UTC))
     session.add(row)
     session.flush()
@@ -98,30 +93,9 @@ def set_flag(session: Session, change: Change, actor: str) -> int:
         raise Invalid(f"{change.name} names a release: svc release activate, canary or rollback change it")
     changed = document.with_variant(current, change.name, change.variant, change.audience)
     revision = append_revision(session, changed, actor, change.reason)
-    gives = document.describe(change.name, changed["flags"][change.name])["gives"]
+    gives = document.describe(changed, change.name)["gives"]
     record(session, actor, "flag.set", change.name, {"gives": gives, "reason": change.reason, "revision": revision})
     return revision
-
-
-def revert(session: Session, revision: int, actor: str, reason: str) -> tuple[int, list[str]]:
-    """Make an earlier document the newest, as a new revision; returns that, and the flags that changed by it.
-
-    Raises `NotFound` for an unknown revision, `Invalid` when nothing would change.
-    """
-    current = current_for_change(session)
-    earlier = session.get(FlagRevisionRow, revision)
-    if earlier is None:
-        raise NotFound("there is no such revision; svc flags history lists them")
-    # A flag that came later stays: the code asks for it.
-    restored = {**earlier.doc, "flags": {**current["flags"], **earlier.doc["flags"]}}
-    names = [name for name, flag in restored["flags"].items() if flag != current["flags"].get(name)]
-    if not names:
-        raise Invalid("nothing would change: all is as it was at that revision")
-    made = append_revision(session, restored, actor, reason)
-    record(
-        session, actor, "flag.reverted", f"revision {revision}", {"flags": names, "reason": reason, "revision": made}
-    )
-    return made, names
 
 
 def add_missing(session: Session, seed: JsonObject, actor: str) -> list[str]:
@@ -143,7 +117,7 @@ def add_missing(session: Session, seed: JsonObject, actor: str) -> list[str]:
 def current_for_change(session: Session) -> JsonObject:
     """The newest document, which nobody else changes before this transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("LOCK TABLE flag_revision IN SHARE ROW EXCLUSIVE MODE"))
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     return read_document(session)
 
 
@@ -154,8 +128,17 @@ def record(session: Session, actor: str, action: str, what: str, details: JsonOb
 
 def _record_steps(session: Session, name: str, before: JsonObject, flag: JsonObject, actor: str, reason: str) -> None:
     """However a flag came to name a release, by a command or by going back: the history of releases has it."""
-    canary, default = document.canary_of(flag), flag["defaultVariant"]
-    if default != before.get("defaultVariant"):
+    default, canary, canary_before = flag.get("defaultVariant"), document.canary_of(flag), document.canary_of(before)
+    if canary_before and canary_before[0] not in (default, canary and canary[0]):
+        releases.record_step(session, canary_before[0], Step.CANARY_ENDED, actor, reason)
+    if default and default != before.get("defaultVariant"):
         releases.record_step(session, default, Step.ACTIVATED, actor, reason)
-    if canary and canary != document.canary_of(before):
+    if canary and canary != canary_before:
         releases.record_step(session, canary[0], Step.CANARY, actor, f"{canary[1]} %: {reason}")
+
+
+def _is_text(reason: str) -> bool:
+    try:
+        return "\x00" not in reason and bool(reason.encode())
+    except UnicodeEncodeError:  # as from a terminal with another encoding
+        return False

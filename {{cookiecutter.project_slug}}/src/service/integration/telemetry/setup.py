@@ -169,7 +169,9 @@ def _exception_without_text(
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1]
     if info and error is not None:
         event["exception"] = []
-        while error is not None:
+        told: set[int] = set()  # a chain may bite its own tail
+        while error is not None and id(error) not in told:
+            told.add(id(error))
             frames = traceback.extract_tb(error.__traceback__)
             places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
             event["exception"].append({"type": type(error).__qualname__, "at": places})

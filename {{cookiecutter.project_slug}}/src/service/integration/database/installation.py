@@ -1,0 +1,24 @@
+"""Whose database this is. Production is not what the operator's shell says, but what the database was migrated for."""
+
+from sqlalchemy.orm import Session
+
+from service.application.errors import Invalid
+from service.integration.database.tables import InstallationRow
+
+ONLY = 1
+
+
+def profile_of(session: Session) -> str | None:
+    """The profile that migrated it first; None before."""
+    row = session.get(InstallationRow, ONLY)
+    return row.profile if row else None
+
+
+def claim(session: Session, profile: str) -> None:
+    """Make it this profile's. Raises `Invalid` when it is another's."""
+    found = profile_of(session)
+    if found is None:
+        session.add(InstallationRow(id=ONLY, profile=profile))
+        session.flush()
+    elif found != profile:
+        raise Invalid(f"this database was migrated for {found}: set PROFILE={found}, or DATABASE_URL to another one")
