@@ -46,7 +46,8 @@ def second(stack, tmp_path_factory) -> str:
     edited = prompt.read_text().replace('version: "2"', 'version: "3"').replace("## User\n", "## User\nPlease.\n", 1)
     prompt.write_text(edited)
     name = stack.done("release", "draft", PROJECT_ROOT=str(project)).split()[0]
-    stack.done("release", "evaluate", name)
+    evaluated = stack.svc("release", "evaluate", name)
+    assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
     refused = stack.svc("release", "approve", name, *WHY)
     assert (refused.returncode, "another person must approve it" in refused.stderr) == (2, True)
     create = ("keys", "create", "--subject", "bob", "--tenant", "demo", "--role", "operator")
@@ -123,7 +124,7 @@ def test_a_rollback_under_load_fails_no_request_and_is_everywhere_within_a_secon
     rolled_back: list[float] = []
 
     def roll_back() -> None:
-        stack.done("release", "rollback", *WHY)
+        assert stack.svc("release", "rollback", *WHY).returncode == 0
         ((at,),) = stack.rows("select max(at) from flag_revision")
         age = (datetime.now(UTC) - datetime.fromisoformat(at).replace(tzinfo=UTC)).total_seconds()
         rolled_back.append(time.monotonic() - age)
@@ -242,7 +243,10 @@ def test_what_the_documents_tell_operators_to_type_works_as_it_stands(stack, sec
     for line in section:
         arguments = shlex.split(line.replace("RELEASE", second).replace("REVISION", str(before - 1)), comments=True)
         key = "bob" if arguments[1] == "approve" else "operator"
-        stack.done(*arguments, key=key)
+        ended = stack.svc(*arguments) if arguments[1] == "evaluate" else None
+        assert not ended or ended.returncode == 0, ended.stderr
+        if ended is None:
+            stack.done(*arguments, key=key)
     if stack.get("/v1/flags", "operator").json()["revision"] != before:
         stack.svc("flags", "revert", str(before), *WHY)
 

@@ -15,9 +15,7 @@ from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.integration.database.session import Database
 from service.integration.flags import document, processes, rollout, store
 
-app = typer.Typer(
-    help="Switch the AI, or a part of it, off and on.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(help="Switch the AI, or a part of it, off and on.", no_args_is_help=True, add_completion=False)
 Why = Annotated[str, typer.Option("--reason", help="Why; kept for ever in the history.")]
 PATIENCE_S = 3.0
 
