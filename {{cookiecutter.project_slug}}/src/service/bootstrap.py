@@ -36,7 +36,7 @@ from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.records import SqlRecords
-from service.integration.database.releases import SqlReleases
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
 from service.integration.database.waiting import SqlWaiting

@@ -14,6 +14,7 @@ from service.application.identity import Caller, Role
 from service.application.release import Code, Gate, Release
 from service.application.switchboard import Audience, Change
 from service.integration.database import releases
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, FlagRevisionRow
 from service.integration.flags import document, rollout, store
@@ -64,7 +65,7 @@ def activate(database: Database, chosen: Release) -> None:
 @pytest.fixture
 def provider(database: Database, tmp_path: Path):
     """A live provider with a poller of its own; the kill file is `tmp_path / "AI_OFF"`."""
-    published = releases.SqlReleases(database, CODE)
+    published = SqlReleases(database, CODE)
     provider = DatabaseFlagProvider(database, tmp_path / "AI_OFF", published.refresh)
     provider.releases = published
     yield provider

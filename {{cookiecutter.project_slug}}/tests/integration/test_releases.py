@@ -18,6 +18,7 @@ from service.inference.prompts import PromptError
 from service.integration.database import audit, releases
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import (
     AuditRow,
@@ -312,7 +313,7 @@ def test_content_that_is_not_what_its_digest_says_is_not_served(database):
     row = {"digest": "f" * 64, "name": f"{USE_CASE}-ffffffffffff", "use_case": USE_CASE, "bundle": forged}
     now = datetime.now(UTC)
     database.write_sync(lambda s: s.add(ReleaseRow(**row, published_at=now, published_by="mallory")))
-    known = releases.SqlReleases(database, CODE)
+    known = SqlReleases(database, CODE)
     known.refresh()
     assert known.find(USE_CASE, row["name"]) is None
     assert known.find(USE_CASE, new.name) == new

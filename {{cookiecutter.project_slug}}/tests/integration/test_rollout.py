@@ -19,6 +19,7 @@ from service.cli.drill import Drill
 from service.integration.database import releases
 from service.integration.database.measured import measure
 from service.integration.database.reviews import SqlReviewDesk
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.session import open_database
 from service.integration.database.tables import FlagRevisionRow, ProcessRow, ReleaseDraftRow, ReleaseRow, ReviewItemRow
 from service.integration.flags import document, processes, rollout, store
@@ -57,7 +58,7 @@ def two(database):
 @pytest.fixture
 def live(database):
     """Switches and provider on the newest revision, refreshed by hand."""
-    published = releases.SqlReleases(database, CODE)
+    published = SqlReleases(database, CODE)
     provider = DatabaseFlagProvider(database, None, published.refresh)
     yield FlagSwitches(provider, published), provider
     provider.shutdown()
@@ -121,7 +122,7 @@ def test_rolling_back_passes_over_what_this_code_cannot_read(database, two):
         document_now = database.read_sync(store.read_document)
         changed = document.with_release(document_now, RELEASE_FLAG, row["name"])
         database.write_sync(lambda s, c=changed: store.append_revision(s, c, "newer code", "theirs"))
-    known = releases.SqlReleases(database, CODE)
+    known = SqlReleases(database, CODE)
     known.refresh()
     assert known.find(USE_CASE, f"{USE_CASE}-{'f' * 12}") == first
     assert roll_back(database) == (f"{USE_CASE}-{'f' * 12}", first.name)
@@ -142,7 +143,7 @@ def test_what_is_left_by_going_back_does_not_stand_in_for_anything(database, two
     first, second = two
     activate(database, second)
     roll_back(database)
-    known = releases.SqlReleases(database, CODE)
+    known = SqlReleases(database, CODE)
     known.refresh()
     assert known.find(USE_CASE, f"{USE_CASE}-unknown") == first
 
@@ -183,7 +184,7 @@ def test_code_rolled_back_under_a_newer_release_answers_by_the_last_that_fits_an
     assert {switches.release(USE_CASE, ALICE, str(n)) for n in range(100)} == {first}
     (line,) = [record.getMessage() for record in caplog.records]
     assert f"{newer.name} does not fit: it was made for guards g2, and this code has g; {first.name}" in line
-    on_new_code = releases.SqlReleases(database, NEWER)
+    on_new_code = SqlReleases(database, NEWER)
     on_new_code.refresh()
     assert on_new_code.find(USE_CASE, newer.name) == newer
     assert on_new_code.find(USE_CASE, first.name) == first
@@ -191,10 +192,10 @@ def test_code_rolled_back_under_a_newer_release_answers_by_the_last_that_fits_an
 
 def test_when_no_release_fits_none_is_given_and_neither_is_a_strangers(database, two):
     first, _ = two
-    known = releases.SqlReleases(database, Code(("c",), ("r",), ("g3",)))
+    known = SqlReleases(database, Code(("c",), ("r",), ("g3",)))
     known.refresh()
     assert known.find(USE_CASE, first.name) is None
-    fits = releases.SqlReleases(database, CODE)
+    fits = SqlReleases(database, CODE)
     fits.refresh()
     assert fits.find("billing", first.name) is None
     assert fits.find(USE_CASE, "none") is None
@@ -397,3 +398,20 @@ def test_a_server_that_never_answers_is_hung_up_on(postgres_server):
     assert time.monotonic() - start < 8  # it is tried twice, on one connection after the other
     assert database.read_sync(lambda s: s.execute(text("SELECT 1")).scalar()) == 1
     database.close_sync()
+
+
+def test_a_process_that_may_not_tell_of_itself_is_fresh_all_the_same_and_a_deaf_one_is_not(database, monkeypatch):
+    def forbidden(_revision, _killed):
+        raise RuntimeError("permission denied for table process")
+
+    seed(database)
+    provider = DatabaseFlagProvider(database, tell=forbidden)
+    monkeypatch.setattr("service.integration.flags.provider.STALE_S", 0.2)
+    time.sleep(0.3)
+    assert not provider.fresh
+    provider.poll()
+    assert provider.fresh
+    monkeypatch.setattr(provider, "_also_refresh", lambda: 1 / 0)
+    time.sleep(0.3)
+    provider.poll()
+    assert not provider.fresh

@@ -13,7 +13,9 @@ def spans_of(stack, trace_id):
     found = {}
     for file in (stack.var / "telemetry").glob("*-traces.jsonl"):
         process = file.name.removesuffix("-traces.jsonl")
-        for line in file.read_text().splitlines():
+        for line in file.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):  # being written this moment
+                continue
             for resource in json.loads(line)["resourceSpans"]:
                 for scope in resource["scopeSpans"]:
                     for span in scope["spans"]:

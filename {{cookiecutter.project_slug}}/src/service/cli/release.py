@@ -8,22 +8,20 @@ from functools import partial
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
 
-from service.application.decision import JsonObject
 from service.application.errors import Invalid
 from service.application.identity import Caller, Role
-from service.application.release import Gate, Step
+from service.application.release import Gate
 from service.bootstrap_inference import CODE
 from service.cli.flags import Why, tell_of_effect
 from service.cli.migrate import releases_from
 from service.cli.operator import READERS, AsJson, print_json, running_service, show, signed_in
+from service.cli.standing import in_full, standing
 from service.integration.database import installation, releases
 from service.integration.database.measured import measure
 from service.integration.database.migrate import project_root
 from service.integration.database.session import Database
-from service.integration.database.tables import ReleaseDraftRow
-from service.integration.flags import document, rollout, store
+from service.integration.flags import rollout, store
 from service.settings import Settings
 
 app = typer.Typer(help="Draft, evaluate, approve, publish, activate, compare, roll back.", no_args_is_help=True)
@@ -48,7 +46,7 @@ def _operating(override: bool = False) -> Iterator[tuple[Database, Caller, Gate]
 def list_releases(as_json: AsJson = False) -> None:
     """Every release, newest first, and how far it has come."""
     with signed_in(*READERS) as (database, _):
-        rows = database.read_sync(lambda session: [_standing(session, row) for row in releases.list_drafts(session)])
+        rows = database.read_sync(lambda session: [standing(session, row) for row in releases.list_drafts(session)])
     show(rows, as_json, ("name", "prompt_version", "model", "state", "report", "author", "approved_by", "drafted_at"))
 
 
@@ -56,7 +54,7 @@ def list_releases(as_json: AsJson = False) -> None:
 def show_release(name: str, as_json: AsJson = False) -> None:
     """One release in full: prompt, parameters, thresholds, versions, and everything done with it."""
     with signed_in(*READERS) as (database, _):
-        shown = database.read_sync(lambda session: _in_full(session, name))
+        shown = database.read_sync(lambda session: in_full(session, name))
     if as_json:
         print_json(shown)
         return
@@ -218,42 +216,3 @@ def _suite_of(use_case: str) -> str:
     except SuiteError as error:
         raise Invalid(str(error)) from None
     return f"{suite.name}@{suite.digest[:12]}"
-
-
-def _standing(session: Session, row: ReleaseDraftRow) -> JsonObject:
-    """One line about a release."""
-    flag = store.read_document(session)["flags"].get(f"{row.use_case}.release", {"defaultVariant": "none"})
-    share, steps = document.canary_of(flag), releases.steps_of(session, row.use_case)
-    reports = releases.reports_of(session, row.digest)
-    if flag["defaultVariant"] == row.name:
-        state = "active"
-    elif share and share[0] == row.name:
-        state = f"canary {share[1]} %"
-    else:
-        state = "published" if row.name in releases.published_names(session) else "draft"
-    return {
-        "name": row.name,
-        "use_case": row.use_case,
-        "digest": row.digest,
-        "prompt_version": row.bundle["prompt_version"],
-        "state": state,
-        "report": f"{reports[0].verdict} on {reports[0].target}" if reports else None,
-        "author": row.author,
-        "model": row.bundle.get("model") or None,
-        "approved_by": sorted({s.actor for s in steps if (s.digest, s.step) == (row.digest, Step.APPROVED.value)}),
-        "drafted_at": row.drafted_at,
-    }
-
-
-def _in_full(session: Session, name: str) -> JsonObject:
-    row = releases.drafted(session, name)
-    steps = [s for s in releases.steps_of(session, row.use_case) if s.digest == row.digest]
-    done = [{"at": s.at, "step": s.step, "actor": s.actor, "reason": s.reason, "report": s.report_id} for s in steps]
-    done.append({"at": row.drafted_at, "step": "drafted", "actor": row.author, "reason": "", "report": None})
-    reports = [asdict(report) for report in releases.reports_of(session, row.digest)]
-    return {
-        **_standing(session, row),
-        **releases.bundle_of(row).model_dump(mode="json"),
-        "reports": reports,
-        "steps": done,
-    }

@@ -107,8 +107,6 @@ class DatabaseFlagProvider(AbstractProvider):
                     trouble = trouble or cause_of(error)
                 except Exception as error:  # a poller that dies would freeze every switch
                     trouble = trouble or f"{type(error).__name__}: {error}"
-        if trouble is None:
-            self._fresh_at = time.monotonic()
         if trouble != self._trouble:
             log.warning("flags cannot be refreshed: %s", trouble) if trouble else log.info("flags are fresh again")
         self._trouble = trouble
@@ -145,6 +143,7 @@ class DatabaseFlagProvider(AbstractProvider):
             self._seen, self._newest = revision, newest
         if self._also_refresh is not None:
             self._also_refresh()
+        self._fresh_at = time.monotonic()
 
     def _use(self) -> None:
         newest, self._newest = self._newest, None  # a bad document is not tried again and again

@@ -70,8 +70,8 @@ def changed_by(session: Session, revision: FlagRevisionRow) -> list[str]:
 def append_revision(session: Session, changed: JsonObject, actor: str, reason: str) -> int:
     """Make this whole document the newest; returns its number. Raises `Invalid` when what changes is not acceptable.
 
-    A flag that newer code has written stays as it is. Releases that it gives to customers are recorded as active from
-    now on, and those that it takes from them as given up.
+    A flag that newer code has written stays as it is. It is recorded which releases customers get from now on, and
+    that a canary has ended.
     """
     before = read_document(session)["flags"]
     document.validate(changed, unless=before)

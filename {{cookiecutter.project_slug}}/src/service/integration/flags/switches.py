@@ -8,7 +8,7 @@ from openfeature.provider import FeatureProvider
 
 from service.application.identity import Caller
 from service.application.release import Release
-from service.integration.database.releases import SqlReleases
+from service.integration.database.known_releases import SqlReleases
 
 
 class FlagSwitches:
