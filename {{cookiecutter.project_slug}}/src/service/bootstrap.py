@@ -34,9 +34,9 @@ from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.records import SqlRecords
-from service.integration.database.known_releases import SqlReleases
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
 from service.integration.database.waiting import SqlWaiting

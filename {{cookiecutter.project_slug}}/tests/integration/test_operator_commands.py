@@ -66,7 +66,7 @@ def test_in_development_the_running_services_operator_key_serves(environment, sq
 def test_tables_and_json_show_the_same_flags(environment, sqlite_database):
     seed(sqlite_database)
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor"}))
-    names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)["flags"]]
+    names = [flag["name"] for flag in json.loads(run(flags.app, "list", "--json").stdout)]
     assert names == [line.split()[0] for line in run(flags.app, "list").stdout.partition("\n\n")[0].splitlines()[1:]]
     assert json.loads(run(flags.app, "show", AI_FLAG).stdout)[AI_FLAG]["defaultVariant"] == "on"
     assert json.loads(run(flags.app, "history", "--json").stdout)[0]["rev"] == 1

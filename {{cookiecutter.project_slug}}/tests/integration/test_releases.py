@@ -17,8 +17,8 @@ from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError
 from service.integration.database import audit, releases
 from service.integration.database.api_keys import issue_key
-from service.integration.database.migrate import project_root
 from service.integration.database.known_releases import SqlReleases
+from service.integration.database.migrate import project_root
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import (
     AuditRow,

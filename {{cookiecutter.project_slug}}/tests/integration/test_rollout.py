@@ -14,12 +14,13 @@ from service.application.identity import Caller, Role
 from service.application.release import Code, Gate
 from service.application.review.contract import Verdict
 from service.application.review.use_case import Judgement
-from service.application.switchboard import Change
+from service.application.switchboard import Change, Process
+from service.cli import flags
 from service.cli.drill import Drill
 from service.integration.database import releases
+from service.integration.database.known_releases import SqlReleases
 from service.integration.database.measured import measure
 from service.integration.database.reviews import SqlReviewDesk
-from service.integration.database.known_releases import SqlReleases
 from service.integration.database.session import open_database
 from service.integration.database.tables import FlagRevisionRow, ProcessRow, ReleaseDraftRow, ReleaseRow, ReviewItemRow
 from service.integration.flags import document, processes, rollout, store
@@ -223,6 +224,13 @@ def test_who_runs_is_known_by_which_revision_it_goes_and_forgotten_when_it_leave
     assert database.read_sync(processes.alive)[0].kill_file
     presence.leave()
     assert database.read_sync(processes.alive) == []
+
+
+def test_who_lags_behind_or_has_a_kill_file_is_named(database):
+    lagging, killed = (
+        Process(id_, "api", rev, kill, {}, SINCE) for id_, rev, kill in (("a", 1, False), ("b", 2, True))
+    )
+    assert (flags._but(lagging, 2), flags._but(killed, 2)) == (" (behind, at 1)", " (AI off by its kill file)")
 
 
 def test_who_is_silent_is_no_longer_counted(database):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.application.decision import JsonObject
 from service.application.errors import Invalid
 from service.application.identity import Role
-from service.application.switchboard import Audience, Change
+from service.application.switchboard import Audience, Change, Process
 from service.bootstrap_inference import CODE
 from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.integration.database.session import Database
@@ -25,21 +25,20 @@ def list_flags(as_json: AsJson = False) -> None:
     """Every flag and what it gives to whom; the processes that run, and by which revision each goes."""
     with signed_in(*READERS) as (database, _):
         board = database.read_sync(store.read_board)
-    running = [{name: getattr(p, name) for name in ("id", "kind", "flag_rev", "kill_file")} for p in board.processes]
+    show(board.flags, as_json, ("name", "gives"))
     if as_json:
-        gone = [f"{p.kind} {p.id}" for p in board.silent]
-        print_json({"revision": board.revision, "flags": board.flags, "processes": running, "silent": gone})
         return
-    show(board.flags, False, ("name", "gives"))
-    behind = sum(process["flag_rev"] < board.revision for process in running)
-    told = ", ".join(f"{p['kind']} {p['id']}" for p in running) or "none"
-    print(f"\nrevision {board.revision}; running: {told}" + (f"; {behind} of them behind" if behind else ""))
-    for process in running:
-        if process["kill_file"]:
-            print(f"{process['kind']} {process['id']} has a kill file (AI_OFF in its VAR_DIR): the AI is off there")
+    running = ", ".join(f"{p.kind} {p.id}{_but(p, board.revision)}" for p in board.processes)
+    print(f"\nrevision {board.revision}; running: {running or 'no process'}")
     for lost in board.silent:
         since = f"{lost.seen_at:%H:%M:%S} UTC"
         print(f"{lost.kind} {lost.id} is silent since {since}: dead, or cut off and still at {lost.flag_rev}")
+
+
+def _but(process: Process, revision: int) -> str:
+    behind = [f"behind, at {process.flag_rev}"] if process.flag_rev < revision else []
+    told = behind + (["AI off by its kill file"] if process.kill_file else [])
+    return f" ({'; '.join(told)})" if told else ""
 
 
 @app.command("show")

@@ -13,7 +13,7 @@ from service.application.errors import Invalid
 from service.application.identity import Caller, Role
 from service.application.release import Gate
 from service.bootstrap_inference import CODE
-from service.cli.flags import Why, tell_of_effect
+from service.cli.flags import tell_of_effect
 from service.cli.migrate import releases_from
 from service.cli.operator import READERS, AsJson, print_json, running_service, show, signed_in
 from service.cli.standing import in_full, standing
@@ -28,6 +28,7 @@ app = typer.Typer(help="Draft, evaluate, approve, publish, activate, compare, ro
 Override = Annotated[
     bool, typer.Option("--override", help="In development: although it is not approved; goes on record.")
 ]
+Why = Annotated[str, typer.Option("--reason", help="Why; kept for ever in the history.")]
 Url = Annotated[str | None, typer.Option(help="Where the service is; else SVC_URL, else the running `svc run`.")]
 UseCase = Annotated[str, typer.Option(help="Whose release; needed if there are several.")]
 
@@ -107,7 +108,7 @@ def evaluate(name: str) -> None:
 
 
 @app.command()
-def approve(name: str, reason: Why) -> None:
+def approve(name: str, reason: Why = "read the report") -> None:
     """Stand for a release that another person drafted, on the evidence of its newest report.
 
     The report must say PASS, and be of the evaluation suite as it is in this project.
@@ -129,7 +130,7 @@ def publish(name: str, override: Override = False) -> None:
 
 
 @app.command()
-def activate(name: str, reason: Why, override: Override = False, as_json: AsJson = False) -> None:
+def activate(name: str, reason: Why = "activate", override: Override = False, as_json: AsJson = False) -> None:
     """Give everybody this release; a canary ends."""
     with _operating(override) as (database, who, gate):
         revision = database.write_sync(lambda session: rollout.activate(session, name, who.subject, reason, gate))
@@ -140,7 +141,7 @@ def activate(name: str, reason: Why, override: Override = False, as_json: AsJson
 def canary(
     name: str,
     percent: Annotated[int, typer.Option(help="Of customers, 1 to 99.")],
-    reason: Why,
+    reason: Why = "canary",
     override: Override = False,
     as_json: AsJson = False,
 ) -> None:
@@ -153,7 +154,7 @@ def canary(
 
 
 @app.command()
-def rollback(reason: Why, use_case: UseCase = "", as_json: AsJson = False) -> None:
+def rollback(reason: Why = "rollback", use_case: UseCase = "", as_json: AsJson = False) -> None:
     """End the canary or, without one, go back to the release that was active before."""
     with _operating() as (database, who, _):
         revision, given_up, back = database.write_sync(
@@ -192,7 +193,7 @@ def compare(
 
 
 @app.command()
-def drill(reason: Why, url: Url = None, use_case: UseCase = "", as_json: AsJson = False) -> None:
+def drill(reason: Why = "practice", url: Url = None, use_case: UseCase = "", as_json: AsJson = False) -> None:
     """Throw the kill switch and roll back for real, put both back, and say how long each took. Exit 1 if over 1 s."""
     from service.cli.drill import Drill
 

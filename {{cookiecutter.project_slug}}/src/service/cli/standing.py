@@ -33,6 +33,7 @@ def standing(session: Session, row: ReleaseDraftRow) -> JsonObject:
         "model": row.bundle.get("model") or None,
         "approved_by": sorted({s.actor for s in steps if (s.digest, s.step) == (row.digest, Step.APPROVED.value)}),
         "drafted_at": row.drafted_at,
+        **releases.publication_of(session, row.digest),
     }
 
 

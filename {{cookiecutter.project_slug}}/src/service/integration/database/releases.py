@@ -98,6 +98,12 @@ def published_names(session: Session) -> set[str]:
     return set(session.scalars(select(ReleaseRow.name)))
 
 
+def publication_of(session: Session, digest: str) -> JsonObject:
+    """When and by whom a release was published; None for both before."""
+    row = session.get(ReleaseRow, digest)
+    return {"published_at": row.published_at if row else None, "published_by": row.published_by if row else None}
+
+
 def steps_of(session: Session, use_case: str, step: Step | None = None) -> list[ReleaseStepRow]:
     """What was done with the releases of a use case, newest first."""
     query = select(ReleaseStepRow).where(ReleaseStepRow.use_case == use_case).order_by(ReleaseStepRow.id.desc())

@@ -97,8 +97,15 @@ def describe(document: JsonObject, name: str) -> JsonObject:
     """The flag in an operator's words: `gives` says who gets what."""
     flag = document["flags"][name]
     if (why := problem(name, flag, document)) is not None:
-        return {"name": name, "gives": f"not understood by this code: {why}", "variants": []}
-    return {"name": name, "gives": _gives(flag), "variants": list(flag["variants"])}
+        return {"name": name, "gives": f"not understood by this code: {why}"}
+    return {
+        "name": name,
+        "gives": _gives(flag),
+        "default": flag["defaultVariant"],
+        "targeting": bool(flag.get("targeting")),
+        "state": flag["state"],
+        "variants": list(flag["variants"]),
+    }
 
 
 def audience_of(flag: JsonObject) -> Audience | None:
