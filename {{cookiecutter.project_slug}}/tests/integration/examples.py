@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from service.application.decision import Decision, Disposition, Effect, JsonObject, Source, Usage
@@ -87,7 +87,9 @@ async def store(database: Database, clock: Clock, made: Decision, with_effect: b
 
 
 def rows(database: Database, row: type[Any]) -> list[Any]:
-    return list(database.read_sync(lambda session: session.execute(select(row)).scalars().all()))
+    """By primary key: without an order Postgres gives them as it likes."""
+    query = select(row).order_by(*inspect(row).primary_key)
+    return list(database.read_sync(lambda session: session.execute(query).scalars().all()))
 
 
 def used(database: Database) -> dict[tuple[str, str], int]:
