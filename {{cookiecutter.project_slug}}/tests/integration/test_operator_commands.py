@@ -100,3 +100,33 @@ def test_a_database_that_is_away_is_one_line_with_the_cause(environment):
     assert isinstance(error, Unavailable)
     assert "refused" in str(error)
     assert "\n" not in str(error)
+
+
+def test_an_audience_is_told_in_words_and_what_is_not_given_stays(environment, sqlite_database):
+    seed(sqlite_database)
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"operator"}))
+
+    def after(*arguments: str) -> str:
+        told = run(flags.app, "set", AI_FLAG, "on", "--reason", "a test", *arguments)
+        assert told.exit_code == 0, told.output
+        return told.stdout.splitlines()[0].partition(": ")[2].partition(" (revision")[0]
+
+    assert after("--internal") == "on for internal tenants; else off"
+    assert after("--percent", "20") == "on for internal tenants, 20 % of all other customers; else off"
+    wanted = "on for internal tenants and a-corp, b-corp, 20 % of all other customers; else off"
+    assert after("--beta", "a-corp", "--beta", "b-corp") == wanted
+    assert after("--percent", "50") == wanted.replace("20 %", "50 %")
+    assert after("--internal") == "on for internal tenants; else off"
+    assert after() == "on for everybody"
+    history = json.loads(run(flags.app, "history", "--json", "--limit", "1").stdout)
+    assert history[0]["changed"] == [f"{AI_FLAG}: on for everybody"]
+
+
+@pytest.mark.parametrize("reason", ["\udcff", "a\x00b"])
+def test_a_reason_that_is_no_text_is_refused_in_one_line(environment, sqlite_database, reason):
+    """As from a terminal with another encoding."""
+    seed(sqlite_database)
+    environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"operator"}))
+    error = run(flags.app, "set", "ai.enabled", "off", "--reason", reason).exception
+    assert isinstance(error, Invalid)
+    assert "a reason is required, in plain text" in str(error)
