@@ -112,6 +112,29 @@ def test_a_healthy_model_answers(primary):
     assert prediction.degraded is False
 
 
+@pytest.mark.parametrize("mode", ["ok", "badschema"])
+def test_a_release_that_names_its_model_has_it_asked_at_every_call_and_the_backup_left_alone(primary, backup, mode):
+    """The price is that of the model, and so is the breaker: what one does says nothing about another."""
+    pinned = RELEASE.model_copy(update={"model": "stand-in-primary-1-pinned"})
+    fault(primary, mode)
+    before = calls(primary)
+
+    async def scenario():
+        async with engine(primary, backup) as triager:
+            await triager.triage(TICKET, pinned, "acme")
+            await triager.triage(TICKET, RELEASE, "acme")
+            return set(triager.breakers)
+
+    breakers = asyncio.run(scenario())
+    made = calls(primary) - before
+    asked = [request["model"] for request in httpx2.get(f"{primary}/requests").json()[-made:]]
+    assert asked == [pinned.model] * (made // 2) + ["stand-in-primary-1"] * (made // 2)
+    assert made == (4 if mode == "badschema" else 2)
+    assert len({name for name in breakers if name.startswith("model")}) == 2
+    if mode == "badschema":
+        assert httpx2.get(f"{backup}/requests").json()[-2]["model"] == "stand-in-primary-1"  # as it was set up here
+
+
 @pytest.mark.parametrize("mode", OUTAGES)
 def test_without_a_backup_a_fault_has_a_reason_within_the_deadline(primary, mode):
     reason, expected_calls = OUTAGES[mode]

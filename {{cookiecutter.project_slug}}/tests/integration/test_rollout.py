@@ -270,6 +270,7 @@ def test_what_is_counted_of_a_release(database):
     found = database.read_sync(lambda s: measure(s, f"{USE_CASE}-abc", SINCE))
     assert found.answers == 4
     assert found.shares == {"failure": (2, 4), "repair": (1, 4), "review": (3, 4), "correction": (1, 2)}
+    assert database.read_sync(lambda s: measure(s, f"{USE_CASE}-abc", SINCE, made[0].at)).answers == 0
     assert found.latency_ms == [120] * 4
     assert sorted(found.cost_usd, key=str) == [0.001, 0.001, 0.001, None]
 
