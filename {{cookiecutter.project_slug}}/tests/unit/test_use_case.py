@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +15,7 @@ from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.application.triage.use_case import TriageTicket
 
+MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 CALLER = Caller("ann", "acme", frozenset({Role.CALLER}))
 TICKET = Ticket(subject="Refund", body="I was charged twice for order 4711.")
 RELEASE = Release(
@@ -101,13 +102,13 @@ class Thinker:
         return self.result or Prediction(OUTCOME, Source.MODEL, "m-1", usage=Usage(5, 3))
 
 
-def answer(records=None, flags=None, thinker=None, rules=None, ticket=TICKET):
+def answer(records=None, flags=None, thinker=None, rules=None, ticket=TICKET, now=lambda: MIDNIGHT):
     use_case = TriageTicket(
         triager=thinker or Thinker(),
         rollout=flags or Flags(),
         records=records or Kept(),
         digest=lambda asked: json.dumps(asked, sort_keys=True),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        now=now,
         new_id=lambda: "d-1",
         trace_id=lambda: "0" * 32,
         **({"by_rules": rules} if rules else {}),
@@ -122,6 +123,12 @@ def test_a_confident_grounded_answer_is_auto_and_has_one_effect_keyed_by_its_dec
     assert effect.key == f"triage:{decision.id}"
     assert effect.body["category"] == "billing"
     assert (records.closed_with, records.abandoned) == ([(CLAIM, HOLD)], [])
+
+
+def test_a_decision_says_how_long_its_caller_waited():
+    records, instants = Kept(), iter([MIDNIGHT, MIDNIGHT + timedelta(seconds=1.234)])
+    answer(records, now=lambda: next(instants))
+    assert records.closed[0][0].latency_ms == 1234
 
 
 def test_ai_off_answers_by_rules_without_asking_and_is_not_degraded():
