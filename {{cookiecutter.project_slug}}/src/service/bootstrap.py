@@ -31,6 +31,7 @@ from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
+from service.integration.chores import Chore
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
@@ -57,6 +58,8 @@ from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
 from service.settings import Secrets, Settings, require
+
+SWEEP_EVERY_S = 2.0
 
 
 def secrets(config: Settings) -> Secrets:
@@ -179,9 +182,10 @@ async def worker(config: Settings) -> None:
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
+        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile)]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)
-        await run_worker(store.database, deliver, reconcile, name, ready_file.touch, stop)
+        await run_worker(store.database, deliver, chores, name, ready_file.touch, stop)
 
 
 def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[DeliverEffect, ReconcileEffects]:

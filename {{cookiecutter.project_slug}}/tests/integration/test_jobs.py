@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from service.application.errors import Unavailable
 from service.application.held import Opened
+from service.integration.chores import Chore
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database, open_database
 from service.integration.database.tables import EffectRow
@@ -102,7 +103,9 @@ def test_the_life_of_a_worker(sqlite_database):
         traceparent = f"00-{'ab' * 16}-{'cd' * 8}-01"
         sqlite_database.write_sync(lambda session: enqueue(session, "traced", 1, traceparent))
         sqlite_database.write_sync(lambda session: enqueue(session, "slow", 1, None))
-        working = asyncio.create_task(run_worker(sqlite_database, deliver, failing_sweep, "worker-a", ready.set, stop))
+        working = asyncio.create_task(
+            run_worker(sqlite_database, deliver, [Chore("sweep", 2.0, failing_sweep)], "worker-a", ready.set, stop)
+        )
         beginning = asyncio.create_task(begun.wait())
         await asyncio.wait([beginning, working], timeout=30, return_when=asyncio.FIRST_COMPLETED)
         assert ready.is_set()
@@ -121,7 +124,7 @@ def test_a_worker_on_a_database_without_jobs_says_what_to_do(tmp_path):
 
     database = open_database(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(Unavailable, match="svc migrate"):
-        asyncio.run(run_worker(database, nothing, nothing, "worker-a", lambda: None, asyncio.Event()))
+        asyncio.run(run_worker(database, nothing, [], "worker-a", lambda: None, asyncio.Event()))
     database.close_sync()
 
 

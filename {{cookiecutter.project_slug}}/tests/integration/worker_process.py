@@ -14,6 +14,7 @@ from pathlib import Path
 
 from service.application.decision import JsonObject
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
+from service.integration.chores import Chore
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.session import open_database
 from service.integration.jobs import make_enqueue, run_worker
@@ -45,7 +46,14 @@ async def main(url: str, downstream: Path, executor_id: str) -> None:
     database = open_database(url)
     deliver = DeliverEffect(AlwaysOn(), SqlLedger(database, now, LEASE_S), Downstream(downstream))
     reconcile = ReconcileEffects(AlwaysOn(), SqlBacklog(database, make_enqueue(database), now, overdue_s=LEASE_S))
-    await run_worker(database, deliver, reconcile, executor_id, lambda: print("ready", flush=True), asyncio.Event())
+    await run_worker(
+        database,
+        deliver,
+        [Chore("sweep", 2.0, reconcile)],
+        executor_id,
+        lambda: print("ready", flush=True),
+        asyncio.Event(),
+    )
 
 
 def now() -> datetime:

@@ -5,22 +5,21 @@ words. What must survive lives in the ledger; so jobs may be lost, doubled or de
 """
 
 import asyncio
-import logging
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import propagate, trace
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import Pool
 
 from service.application.errors import Unavailable
+from service.integration.chores import Chore, keep_doing
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -31,8 +30,7 @@ APPLICATION_VERSION = "1"
 QUEUE = "effects"
 WORKFLOW = "deliver_effect"
 
-SWEEP_EVERY_S = 2.0
-FORGET_EVERY = timedelta(minutes=10)
+FORGET_EVERY_S = 600.0
 FORGET_AFTER = timedelta(days=1)
 FORGET_AT_ONCE = 1000
 GRACE_S = 10
@@ -50,8 +48,6 @@ TABLES = frozenset((
 LACKS_SUBSEC = sys.version_info >= (3, 12) and sqlite3.sqlite_version_info < (3, 42)
 
 Deliver = Callable[[str], Awaitable[str]]
-Reconcile = Callable[[datetime], Awaitable[int]]
-log = logging.getLogger(__name__)
 
 
 class JobDatabase(Protocol):
@@ -105,12 +101,12 @@ def teach_unixepoch(connection: Any, _record: Any = None) -> None:
 async def run_worker(
     database: JobDatabase,
     deliver: Deliver,
-    reconcile: Reconcile,
+    chores: Sequence[Chore],
     executor_id: str,
     ready: Callable[[], None],
     stop: asyncio.Event,
 ) -> None:
-    """Run jobs until `stop` is set, then let running ones end, for at most ten seconds.
+    """Run jobs and chores until `stop` is set, then let running jobs end, for at most ten seconds.
 
     `executor_id` names this worker; two live workers must not share one. `ready` is called once jobs are taken.
     """
@@ -123,11 +119,13 @@ async def run_worker(
     try:
         _launch()
         await DBOS.register_queue_async(QUEUE, worker_concurrency=8, polling_interval_sec=0.2)
-        sweeping = asyncio.create_task(_keep_sweeping(reconcile))
+        forgetting = Chore("forgetting old jobs", FORGET_EVERY_S, forget_old_jobs)
+        keeping = [asyncio.create_task(keep_doing(chore)) for chore in (*chores, forgetting)]
         ready()
         await stop.wait()
-        sweeping.cancel()
-        await asyncio.wait([sweeping])
+        for task in keeping:
+            task.cancel()
+        await asyncio.wait(keeping)
     finally:
         await _shut_down()
         if engine is not None:
@@ -160,28 +158,7 @@ def _traced(deliver: Deliver) -> Callable[[str, str | None], Awaitable[str]]:
     return deliver_effect
 
 
-async def _keep_sweeping(reconcile: Reconcile) -> None:
-    """The schedule of the reconciler, kept by every worker for itself.
-
-    Not a scheduled workflow: one every two seconds would leave 43,200 rows a day and cost more than the sweep,
-    and what repairs the engine's losses should not depend on the engine. Sweeps of several workers do not
-    collide: each locks the rows it queues again, and the others skip them.
-    """
-    forget_at = datetime.now(UTC)
-    while True:
-        now = datetime.now(UTC)
-        try:
-            with suppress_instrumentation():  # a trace every two seconds would bury those of requests
-                await reconcile(now)
-            if now >= forget_at:
-                await _forget_old_jobs(now)
-                forget_at = now + FORGET_EVERY
-        except Exception as error:  # the database may be away; the next sweep makes up for it
-            log.warning("sweep failed: %s: %s", type(error).__name__, error)
-        await asyncio.sleep(SWEEP_EVERY_S)
-
-
-async def _forget_old_jobs(now: datetime) -> None:
+async def forget_old_jobs(now: datetime) -> None:
     """Delete jobs of yesterday and before, whatever became of them: the ledger makes new ones where needed."""
     from dbos import DBOS
 
