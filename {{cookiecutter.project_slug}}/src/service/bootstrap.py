@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -31,6 +30,7 @@ from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
+from service.bootstrap_secrets import Held, hold_secrets
 from service.integration.chores import Chore
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
@@ -46,7 +46,6 @@ from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switchboard import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
-from service.integration.secrets.vault import AppRole, read_secrets
 from service.integration.telemetry.setup import (
     configure_logs,
     configure_telemetry,
@@ -60,14 +59,6 @@ from service.project import slug
 from service.settings import Secrets, Settings, require
 
 SWEEP_EVERY_S = 2.0
-
-
-def secrets(config: Settings) -> Secrets:
-    """This process's secrets, from the vault and nowhere else. Raises `SettingsError`, `VaultUnavailable`."""
-    vault = config.vault
-    require(VAULT_ADDR=vault.addr, VAULT_ROLE_ID=vault.role_id, VAULT_SECRET_ID_FILE=vault.secret_id_file)
-    login = AppRole(vault.addr, vault.role_id, Path(vault.secret_id_file))
-    return read_secrets(Secrets, login, f"{slug()}/app")
 
 
 def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
@@ -90,6 +81,7 @@ class Store:
     flags: DatabaseFlagProvider
     switches: FlagSwitches
     presence: Presence
+    check_secrets: Callable[[], bool | str] = lambda: True
 
     async def close(self) -> None:
         await asyncio.to_thread(self.flags.shutdown)
@@ -99,18 +91,25 @@ class Store:
         await self.database.close()
 
 
-def open_store(config: Settings, kind: str) -> Store:
-    """Open the migrated database, load flags and releases, and be known as a process of this kind."""
-    database = open_database(config.database_url)
+def open_store(config: Settings, kind: str, held: Held | None = None) -> Store:
+    """Open the migrated database, load flags and releases, and be known as a process of this kind.
+
+    `held`: where its database user comes from, if that is the vault.
+    """
+    user = held.database_user if held else None
+    database = open_database(config.database_url, user)
     instrument_sql(database.engines)
     # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
     postgres = database.dialect == "postgresql"
-    watched = open_database(config.database_url, pool_size=1, patient=False) if postgres else database
+    watched = open_database(config.database_url, user, pool_size=1, patient=False) if postgres else database
+    if user:
+        user.on_change += [database.reconnect, watched.reconnect]
     releases, presence = SqlReleases(watched, CODE), Presence(watched, kind, asdict(CODE))
     kill_file = config.var_dir / "AI_OFF"
     flags = DatabaseFlagProvider(watched, kill_file, also_refresh=releases.refresh, tell=presence.tell)
     switches = FlagSwitches(flags, releases, internal_tenants=config.internal_tenants)
-    return Store(database, watched, releases, flags, switches, presence)
+    check_secrets = held.keeper.check if held else lambda: True
+    return Store(database, watched, releases, flags, switches, presence, check_secrets)
 
 
 def use_cases(
@@ -149,36 +148,38 @@ def api(config: Settings) -> FastAPI:
     """The API process. Fails here, before it listens, without its settings or secrets; the database may come later."""
     require(DATABASE_URL=config.database_url)
     config.refuse_unbounded_spending()
-    known, closing = secrets(config), AsyncExitStack()
+    closing = AsyncExitStack()
+    held = hold_secrets(config, "api", closing)
     telemetry(config, "api", closing)
-    store = open_store(config, "api")
+    store = open_store(config, "api", held)
     closing.push_async_callback(store.close)
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
-    service = use_cases(store, config, known, engine(config, known, closing))
+    service = use_cases(store, config, held.known, engine(config, held.known, closing))
     return create_app(service, slug(), _until_closed(closing))
 
 
 def inference_api(config: Settings) -> FastAPI:
     """The inference process: the engine without a database. Fails here without its settings or secrets."""
-    known, closing = secrets(config), AsyncExitStack()
+    closing = AsyncExitStack()
+    held = hold_secrets(config, "inference", closing)
     telemetry(config, "inference", closing)
-    triage, token = local_engine(config, known, closing).triage, known.inference_token.get_secret_value
-    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit)
+    triage, token = local_engine(config, held.known, closing).triage, held.known.inference_token.get_secret_value
+    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, held.keeper.check)
 
 
 async def worker(config: Settings) -> None:
     """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
     require(DATABASE_URL=config.database_url)
-    known, timeout_s = secrets(config), config.ticketing.timeout_s
-    require(TICKETING_URL=config.ticketing.url)
     stop = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with AsyncExitStack() as closing:
+        held, timeout_s = hold_secrets(config, "worker", closing), config.ticketing.timeout_s
+        require(TICKETING_URL=config.ticketing.url)
         telemetry(config, "worker", closing)
-        store = open_store(config, "worker")
+        store = open_store(config, "worker", held)
         closing.push_async_callback(store.close)
-        http, token = http_client(closing, timeout_s), known.ticketing_token.get_secret_value
+        http, token = http_client(closing, timeout_s), held.known.ticketing_token.get_secret_value
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
@@ -216,22 +217,23 @@ def _triage_outcome(outcome: JsonObject) -> JsonObject:
 
 def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:
     """HMAC-SHA-256 of a request's canonical JSON: equal requests match, and nobody can guess them from it."""
-    key = known.digest_key.get_secret_value().encode()
 
     def digest(request: JsonObject) -> str:
+        key = known.digest_key.get_secret_value().encode()
         canonical = json.dumps(request, sort_keys=True, separators=(",", ":"))
         return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
 
     return digest
 
 
-def _checks(store: Store) -> Callable[[], Awaitable[dict[str, bool]]]:
-    async def check() -> dict[str, bool]:
+def _checks(store: Store) -> Callable[[], Awaitable[dict[str, bool | str]]]:
+    async def check() -> dict[str, bool | str]:
+        found: dict[str, bool | str] = {"database": True, "flags": store.flags.loaded and store.flags.fresh}
         try:
             await store.database.read(lambda session: session.execute(text("select 1")).scalar())
         except Unavailable:
-            return {"database": False, "flags": store.flags.loaded and store.flags.fresh}
-        return {"database": True, "flags": store.flags.loaded and store.flags.fresh}
+            found["database"] = False
+        return found | {"secrets": store.check_secrets()}
 
     return check
 

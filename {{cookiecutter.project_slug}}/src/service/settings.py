@@ -4,13 +4,14 @@ Settings come from the environment, never from files; secrets come from Vault, n
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 _SECRET_PARAMETERS = {"password", "sslpassword", "api_key", "apikey", "key", "token", "secret"}
@@ -56,14 +57,27 @@ class ProcessSettings(Group):
 
 
 class DatabaseSettings(Group):
-    """Platform: where decisions, reviews, effects, flags and jobs live."""
+    """Platform: where decisions, reviews, effects, flags and jobs live.
+
+    `DATABASE_CREDENTIALS`: "vault" takes short-lived users from the vault; empty leaves it to the URL.
+    """
 
     url: str = Field("", validation_alias="DATABASE_URL")
+    credentials: Literal["", "vault"] = Field("", validation_alias="DATABASE_CREDENTIALS")
 
 
 class VaultSettings(Group):
-    """Security: how this process proves itself to the vault. The secret id is a file, wrapped, single-use."""
+    """Security: how this process proves itself to the vault, or in its place a folder of mounted files.
 
+    The secret id is a file, wrapped, single-use. With `VAULT_K8S_ROLE` the pod's service account is the proof.
+    """
+
+    secrets_dir: str = Field("", validation_alias="SECRETS_DIR")
+    path: str = Field("", validation_alias="VAULT_PATH")
+    k8s_role: str = Field("", validation_alias="VAULT_K8S_ROLE")
+    k8s_token_file: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount/token"), validation_alias="VAULT_K8S_TOKEN_FILE"
+    )
     addr: str = Field("", validation_alias="VAULT_ADDR")
     role_id: str = Field("", validation_alias="VAULT_ROLE_ID")
     secret_id_file: str = Field("", validation_alias="VAULT_SECRET_ID_FILE")
@@ -128,18 +142,35 @@ class TelemetrySettings(Group):
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-class Secrets(BaseSettings):
-    """What only the vault knows: the fields of KV path `<slug>/app`. Values do not print."""
+class _Replaceable(SecretStr):
+    def replace(self, value: str) -> None:
+        self._secret_value = value
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    model_api_key: SecretStr
-    backup_model_api_key: SecretStr = SecretStr("")
-    audit_key: SecretStr
-    digest_key: SecretStr
-    payload_key: SecretStr
-    ticketing_token: SecretStr
-    inference_token: SecretStr
+# Each instance its own: a default shared by all would be replaced for all.
+Secret = Annotated[_Replaceable, Field(default_factory=lambda: _Replaceable(""))]
+
+
+class Secrets(BaseModel):
+    """What only the vault knows; empty where this process has no use for it. Values do not print.
+
+    They change while the process runs: keep `known.NAME.get_secret_value`, call it each time, and keep no answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model_api_key: Secret
+    backup_model_api_key: Secret
+    audit_key: Secret
+    digest_key: Secret
+    payload_key: Secret
+    ticketing_token: Secret
+    inference_token: Secret
+
+    def replace(self, values: Mapping[str, str]) -> None:
+        """Use these from now on; what they do not name becomes empty."""
+        for name in type(self).model_fields:
+            getattr(self, name).replace(values.get(name, ""))
 
 
 class Settings:
@@ -178,6 +209,8 @@ class Settings:
         """The given URL, or SQLite under `var_dir`. Raises `SettingsError` in production for anything but Postgres."""
         if self.profile is Profile.PRODUCTION and not self.database.url.startswith("postgresql"):
             raise SettingsError("production needs Postgres: set DATABASE_URL to postgresql://host/name")
+        if self.database.credentials and not self.database.url.startswith("postgresql"):
+            raise SettingsError("DATABASE_CREDENTIALS=vault needs Postgres: set DATABASE_URL to postgresql://host/name")
         return self.database.url or f"sqlite:///{self.var_dir / 'service.db'}"
 
     @property

@@ -5,18 +5,24 @@ from dataclasses import replace
 
 import pytest
 
-from dev.vault import Vault
-from service.integration.secrets.vault import AppRole, VaultUnavailable, read_secrets
+from dev.vault import Vault as DevelopmentVault
+from service.integration.secrets.sources import Fields, KvSecret
+from service.integration.secrets.vault import AppRole, Vault, VaultUnavailable
 from service.settings import Secrets
 from tests.processes import free_port
 
 SLUG = "vault-test"
+FIELDS = Fields(tuple(Secrets.model_fields), ("model_api_key", "digest_key"))
+
+
+def read_secrets(vault, login, path=f"{SLUG}/app", addr=None) -> Secrets:
+    return Secrets.model_validate(KvSecret(Vault(addr or vault.address, login), path, FIELDS).news())
 
 
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory):
     """A running OpenBao, set up as `svc run` sets it up."""
-    made = Vault(tmp_path_factory.mktemp("vault"), SLUG, free_port(), free_port())
+    made = DevelopmentVault(tmp_path_factory.mktemp("vault"), SLUG, free_port(), free_port())
     process = subprocess.Popen(made.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def still_running() -> None:
@@ -35,11 +41,11 @@ def vault(tmp_path_factory):
 def login(vault, tmp_path):
     file = tmp_path / "secret-id"
     vault.issue_secret_id(file)
-    return AppRole(vault.address, vault.role_id, file)
+    return AppRole(vault.role_id, file)
 
 
-def test_all_secrets_are_read_and_do_not_print(login):
-    known = read_secrets(Secrets, login, f"{SLUG}/app")
+def test_all_secrets_are_read_and_do_not_print(vault, login):
+    known = read_secrets(vault, login)
     assert known.model_api_key.get_secret_value() == "model-key"
     assert len(known.audit_key.get_secret_value()) == 64
     assert "model-key" not in repr(known)
@@ -48,24 +54,24 @@ def test_all_secrets_are_read_and_do_not_print(login):
 def test_the_environment_cannot_add_or_replace_a_secret(vault, login, monkeypatch):
     monkeypatch.setenv("MODEL_API_KEY", "from-the-environment")
     monkeypatch.setenv("AUDIT_KEY", "from-the-environment")
-    known = read_secrets(Secrets, login, f"{SLUG}/app")
+    known = read_secrets(vault, login)
     assert "from-the-environment" not in {v.get_secret_value() for v in known.__dict__.values()}
 
 
-def test_a_wrapped_secret_id_works_once(login):
-    read_secrets(Secrets, login, f"{SLUG}/app")
+def test_a_wrapped_secret_id_works_once(vault, login):
+    read_secrets(vault, replace(login))
     with pytest.raises(VaultUnavailable, match="refused the login"):
-        read_secrets(Secrets, login, f"{SLUG}/app")
+        read_secrets(vault, login)
 
 
-def test_another_path_is_forbidden(login):
+def test_another_path_is_forbidden(vault, login):
     with pytest.raises(VaultUnavailable, match="refused"):
-        read_secrets(Secrets, login, "other/app")
+        read_secrets(vault, login, "other/app")
 
 
-def test_a_wrong_role_is_refused(login):
+def test_a_wrong_role_is_refused(vault, login):
     with pytest.raises(VaultUnavailable, match="VAULT_ROLE_ID"):
-        read_secrets(Secrets, replace(login, role_id="nobody"), f"{SLUG}/app")
+        read_secrets(vault, replace(login, role_id="nobody"))
 
 
 def test_a_missing_field_is_named(vault, login):
@@ -73,7 +79,7 @@ def test_a_missing_field_is_named(vault, login):
     vault.write("app", {name: value for name, value in kept.items() if name != "digest_key"})
     try:
         with pytest.raises(VaultUnavailable, match="lacks digest_key"):
-            read_secrets(Secrets, login, f"{SLUG}/app")
+            read_secrets(vault, login)
     finally:
         vault.write("app", kept)
 
@@ -84,21 +90,21 @@ def test_a_field_that_is_no_text_is_named_and_not_shown(vault, login, odd):
     vault.write("app", {**kept, "model_api_key": odd})
     try:
         with pytest.raises(VaultUnavailable, match="model_api_key must be text") as caught:
-            read_secrets(Secrets, login, f"{SLUG}/app")
+            read_secrets(vault, login)
         assert "987654321" not in str(caught.value)
     finally:
         vault.write("app", kept)
 
 
-def test_a_missing_secret_id_file_is_named(login, tmp_path):
+def test_a_missing_secret_id_file_is_named(vault, login, tmp_path):
     with pytest.raises(VaultUnavailable, match="VAULT_SECRET_ID_FILE"):
-        read_secrets(Secrets, replace(login, secret_id_file=tmp_path / "absent"), f"{SLUG}/app")
+        read_secrets(vault, replace(login, secret_id_file=tmp_path / "absent"))
 
 
 @pytest.mark.parametrize("addr", ["http://127.0.0.1:1", "not a url", "http://nowhere.invalid:8200"])
-def test_an_unreachable_vault_is_one_line(login, addr):
+def test_an_unreachable_vault_is_one_line(vault, login, addr):
     with pytest.raises(VaultUnavailable) as caught:
-        read_secrets(Secrets, replace(login, addr=addr), f"{SLUG}/app")
+        read_secrets(vault, login, addr=addr)
     assert "\n" not in str(caught.value)
     assert "VAULT_ADDR" in str(caught.value)
 

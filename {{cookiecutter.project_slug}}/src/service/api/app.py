@@ -27,7 +27,7 @@ class Service:
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
     find_caller: FindCaller
-    check: Callable[[], Awaitable[dict[str, bool]]]
+    check: Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

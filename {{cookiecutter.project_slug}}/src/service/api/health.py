@@ -14,6 +14,9 @@ async def live() -> JSONResponse:
 
 @router.get("/health/ready", responses={503: {"description": "A part is missing; `checks` says which"}})
 async def ready(request: Request) -> JSONResponse:
-    """200 when every check passes. A model outage is not unreadiness: the rules still answer."""
+    """200 when no check says `false`. One that passes with a reservation says what it is.
+
+    A model outage is not unreadiness: the rules still answer. Nor is that of a vault, for as long as secrets do.
+    """
     checks = await request.app.state.service.check()
     return JSONResponse({"ready": all(checks.values()), "checks": checks}, 200 if all(checks.values()) else 503)

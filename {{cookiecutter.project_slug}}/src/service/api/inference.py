@@ -33,11 +33,12 @@ class _Engine:
     predict: Predict
     token: Callable[[], str]
     misfit: Callable[[Release], str | None]
+    check_secrets: Callable[[], bool | str]
     releases: OrderedDict[str, Release] = field(default_factory=OrderedDict)
 
-    async def check(self) -> dict[str, bool]:
-        """For readiness: a process that answers is ready, since it waits on nothing."""
-        return {}
+    async def check(self) -> dict[str, bool | str]:
+        """For readiness: a process that answers is ready, since it waits on nothing but its secrets."""
+        return {"secrets": self.check_secrets()}
 
     def release(self, asked: PredictRequest) -> Release:
         """The bundle that the request names. Raises `Conflict` when it is missing and `Invalid` when it is another.
@@ -90,13 +91,14 @@ def create_inference_app(
     title: str,
     lifespan: Lifespan | None = None,
     misfit: Callable[[Release], str | None] = lambda _release: None,
+    check_secrets: Callable[[], bool | str] = lambda: True,
 ) -> FastAPI:
     """The application of `svc serve-inference`: one route behind the inference token, and the health checks.
 
     `misfit` says why a release cannot be answered by this code, if it cannot.
     """
     app = bare_app(title, lifespan, body_limit=MAX_BODY_BYTES, documented=False)
-    app.state.service = _Engine(predict, token, misfit)
+    app.state.service = _Engine(predict, token, misfit, check_secrets)
     app.include_router(router)
     app.include_router(health.router)
     return app

@@ -60,14 +60,13 @@ def sqlite(url: str, writes: bool) -> Engine:
     return engine
 
 
-def postgres(url: str, credentials: Credentials | None, recycle_s: int, pool_size: int, patient: bool = True) -> Engine:
+def postgres(url: str, credentials: Credentials | None, pool_size: int, patient: bool = True) -> Engine:
     """An engine on Postgres with a fixed pool; a few more connections serve threads beside the pool's own."""
     engine = create_engine(
         postgres_url(url),
         pool_size=pool_size,
         max_overflow=4,
         pool_timeout=10,
-        pool_recycle=recycle_s if credentials else -1,
         connect_args=PATIENT if patient else IMPATIENT,
         hide_parameters=True,
     )

@@ -48,6 +48,7 @@ class Database:
     ) -> None:
         self._impatience = impatience
         self._writer, self._reader, self._more_engines = writer, reader, more_engines
+        self._made: list[Engine] = []
         self.patience_s = PATIENCE_S
         self._read_threads = ThreadPoolExecutor(threads, thread_name_prefix="database-reader")
         self._write_threads = (
@@ -71,7 +72,18 @@ class Database:
 
     def engine_for(self, connections: int) -> Engine | None:
         """An engine apart from the requests', with the same credentials; None on SQLite, whose one writer is taken."""
-        return self._more_engines(connections) if self._more_engines else None
+        if self._more_engines is None:
+            return None
+        self._made.append(self._more_engines(connections))
+        return self._made[-1]
+
+    def reconnect(self) -> None:
+        """Close idle connections now, and those in use when they are given back: new ones ask for credentials anew.
+
+        They are not replaced by age. While the vault is away, old connections are the only ones that work.
+        """
+        for engine in (*self.engines, *self._made):
+            engine.dispose()
 
     async def write(self, fn: Callable[[Session], T]) -> T:
         """Run `fn` in a transaction and commit. Once begun it runs to its end, even if the caller is cancelled."""
@@ -118,20 +130,19 @@ class Database:
 
 
 def open_database(
-    url: str, credentials: Credentials | None = None, recycle_s: int = 900, pool_size: int = 8, patient: bool = True
+    url: str, credentials: Credentials | None = None, pool_size: int = 8, patient: bool = True
 ) -> Database:
     """Open `sqlite:////abs/path` or `postgresql://...`; nothing is connected yet.
 
     `credentials` returns the user and password for each new connection, so that they may change while the
-    service runs; connections older than `recycle_s` are then replaced. `patient`: a silent Postgres is given up after
-    half a minute; otherwise after a second or two, and one that only pretends to live, too. Raises `Invalid` on
-    another URL.
+    service runs (then call `reconnect`). `patient`: a silent Postgres is given up after half a minute; otherwise after
+    a second or two, and one that only pretends to live, too. Raises `Invalid` on another URL.
     """
     if engines.is_sqlite(url):
         return Database(engines.sqlite(url, writes=True), engines.sqlite(url, writes=False), threads=4)
 
     def engine(connections: int) -> Engine:
-        return engines.postgres(url, credentials, recycle_s, connections, patient)
+        return engines.postgres(url, credentials, connections, patient)
 
     shared = engine(pool_size)
     impatience = None if patient else Impatience(shared, HUNG_S)

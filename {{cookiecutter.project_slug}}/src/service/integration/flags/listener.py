@@ -47,11 +47,12 @@ class Listener:
                 self._stop.wait(RETRY_S)
 
     def _listen(self, connection: Any) -> None:
-        connection.autocommit = True
+        connection.autocommit, pool = True, self._engine.pool
         connection.execute(f"LISTEN {CHANNEL}")
         log.info("listening for flags")
         self._deaf = False
         self._wake()  # what changed before, nobody told
-        while not self._stop.is_set():
+        # Another pool means other credentials, with which to connect again: those of this connection may end.
+        while not self._stop.is_set() and self._engine.pool is pool:
             for _ in connection.notifies(timeout=LOOK_UP_S):
                 self._wake()

@@ -1,0 +1,33 @@
+-- The database roles of the service. Run by an administrator, connected to the service's own database, before the first
+-- migration; safe to repeat:
+--   psql -v ON_ERROR_STOP=1 -d DATABASE -f deploy/postgres/roles.sql
+--
+--   DATABASE_owner  logs in for `svc migrate`, owns every table, the job engine's schema too
+--   DATABASE_app    does not log in: what the running service may do. The vault's short-lived users are its members
+--   DATABASE_vault  logs in for the vault: makes and drops those users, reads and writes no row
+--
+-- How the two that log in prove themselves (certificate, peer, password) is yours to set; here they get no password.
+DO $$
+DECLARE
+  db text := current_database();
+  owner text := db || '_owner';
+  app text := db || '_app';
+  vault text := db || '_vault';
+BEGIN
+  IF to_regrole(quote_ident(owner)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN', owner); END IF;
+  IF to_regrole(quote_ident(app)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN', app); END IF;
+  IF to_regrole(quote_ident(vault)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE', vault); END IF;
+  EXECUTE format('GRANT %I TO %I WITH ADMIN OPTION', app, vault);
+
+  EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', db);
+  EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO %I', db, owner);
+  EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I', db, app, vault);
+  REVOKE ALL ON SCHEMA public FROM PUBLIC;
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA public TO %I', owner);
+  EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', app);
+
+  -- For whatever the owner's migrations make from now on. The job engine makes a schema of its own.
+  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT USAGE ON SCHEMAS TO %I', owner, app);
+  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT USAGE ON SEQUENCES TO %I', owner, app);
+  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I', owner, app);
+END $$;
