@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from service.api.app import Lifespan, Service, create_app
+from service.api.authentication import FindCaller, by_key_or_token
 from service.api.inference import create_inference_app
 from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
@@ -46,6 +47,7 @@ from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switchboard import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
+from service.integration.oidc import Provider, SigningKeys, TokenCallers
 from service.integration.telemetry.setup import (
     configure_logs,
     configure_telemetry,
@@ -112,8 +114,21 @@ def open_store(config: Settings, kind: str, held: Held | None = None) -> Store:
     return Store(database, watched, releases, flags, switches, presence, check_secrets)
 
 
+def tokens(config: Settings, closing: AsyncExitStack) -> FindCaller | None:
+    """Callers by the bearer tokens of OIDC_ISSUER; None without one."""
+    if not config.oidc.issuer:
+        return None
+    provider = Provider(**config.oidc.model_dump())
+    return TokenCallers(SigningKeys(http_client(closing, 2.0), provider), provider).find
+
+
 def use_cases(
-    store: Store, config: Settings, known: Secrets, thinks: Triager, by_rules: ByRules = rules.triage
+    store: Store,
+    config: Settings,
+    known: Secrets,
+    thinks: Triager,
+    by_rules: ByRules = rules.triage,
+    find_token: FindCaller | None = None,
 ) -> Service:
     """Everything the API can do."""
     enqueue = make_enqueue(store.database)
@@ -139,7 +154,7 @@ def use_cases(
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
         switchboard=SqlSwitchboard(store.database, CODE),
         show_decision=SqlDecisions(store.database).show,
-        find_caller=SqlKeyring(store.database).find,
+        find_caller=by_key_or_token(SqlKeyring(store.database).find, find_token),
         check=_checks(store),
     )
 
@@ -154,7 +169,8 @@ def api(config: Settings) -> FastAPI:
     store = open_store(config, "api", held)
     closing.push_async_callback(store.close)
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
-    service = use_cases(store, config, held.known, engine(config, held.known, closing))
+    known = held.known
+    service = use_cases(store, config, known, engine(config, known, closing), find_token=tokens(config, closing))
     return create_app(service, slug(), _until_closed(closing))
 
 

@@ -83,6 +83,16 @@ class VaultSettings(Group):
     secret_id_file: str = Field("", validation_alias="VAULT_SECRET_ID_FILE")
 
 
+class OidcSettings(Group):
+    """Security: whose bearer tokens are accepted beside API keys, and which claims name tenant and roles."""
+
+    issuer: str = Field("", validation_alias="OIDC_ISSUER")
+    audience: str = Field("", validation_alias="OIDC_AUDIENCE")
+    jwks_url: str = Field("", validation_alias="OIDC_JWKS_URL")
+    tenant_claim: str = Field("tenant", validation_alias="OIDC_TENANT_CLAIM")
+    roles_claim: str = Field("roles", validation_alias="OIDC_ROLES_CLAIM")
+
+
 class ModelSettings(Group):
     """AI owner: which models are asked, and for how long (seconds) a caller may have to wait for them.
 
@@ -181,6 +191,7 @@ class Settings:
             self.process = ProcessSettings(**overrides.get("process", {}))
             self.database = DatabaseSettings(**overrides.get("database", {}))
             self.vault = VaultSettings(**overrides.get("vault", {}))
+            self.oidc = OidcSettings(**overrides.get("oidc", {}))
             self.model = ModelSettings(**overrides.get("model", {}))
             self.data = DataSettings(**overrides.get("data", {}))
             self.product = ProductSettings(**overrides.get("product", {}))
@@ -192,6 +203,8 @@ class Settings:
         for name, url in self._urls():
             if url and name != "DATABASE_URL" and not _is_http(url):
                 raise SettingsError(f"{name} is no URL: write http(s)://HOST, with :PORT and /PATH if there are any")
+        if bool(self.oidc.issuer) != bool(self.oidc.audience) or (self.oidc.jwks_url and not self.oidc.issuer):
+            raise SettingsError("tokens need both OIDC_ISSUER and OIDC_AUDIENCE, which says that they are meant for us")
         if self.profile is Profile.PRODUCTION:
             self._refuse_development_parts()
 
@@ -225,6 +238,8 @@ class Settings:
         return [
             ("DATABASE_URL", self.database.url),
             ("VAULT_ADDR", self.vault.addr),
+            ("OIDC_ISSUER", self.oidc.issuer),
+            ("OIDC_JWKS_URL", self.oidc.jwks_url),
             ("MODEL_URL", self.model.url),
             ("BACKUP_MODEL_URL", self.model.backup_url),
             *(("INFERENCE_URL", url) for url in self.inference_urls),
@@ -240,6 +255,8 @@ class Settings:
             url = urlsplit(value)
             if url.password or _SECRET_PARAMETERS & {key.casefold() for key, _ in parse_qsl(url.query)}:
                 raise SettingsError(f"production refuses a password in {name}: it must not be in the environment")
+            if name.startswith("OIDC_") and value and url.scheme != "https":
+                raise SettingsError(f"production needs https in {name}: whoever answers there says who is an operator")
         if "stand-in" in (self.model.name + self.model.backup_name).casefold():
             raise SettingsError("production refuses the model stand-in: set MODEL_URL and MODEL_NAME to a real one")
 

@@ -19,7 +19,7 @@ def test_an_issued_key_finds_its_caller(database):
     expected = Caller("olga", "acme", frozenset({Role.OPERATOR, Role.AUDITOR}))
     assert asyncio.run(SqlKeyring(database).find(key)) == expected
     assert SqlKeyring(database).find_sync(key) == expected
-    assert api_keys.key_exists(database, key)
+    assert api_keys.key_info(database, key)
 
 
 def test_the_secret_is_stored_nowhere(database):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.authentication import presented_key
+from service.api.authentication import presented
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from service.api.authentication import presented_key
     ],
 )
 def test_exactly_one_well_formed_credential_counts(api_keys, authorizations, expected):
-    assert presented_key(api_keys, authorizations) == expected
+    assert presented(api_keys, authorizations) == expected

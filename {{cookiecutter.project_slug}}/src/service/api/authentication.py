@@ -1,4 +1,7 @@
-"""Who is calling: an API key in `X-API-Key` or as `Authorization: Bearer`. Every route declares a role."""
+"""Who is calling: an API key in `X-API-Key`, or a key or an identity provider's token as `Authorization: Bearer`.
+
+Every route declares a role.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +12,8 @@ from starlette.exceptions import HTTPException
 from service.application.identity import Caller, Role
 
 FindCaller = Callable[[str], Awaitable[Caller | None]]
-MAX_KEY_LENGTH = 200
+KEY_PREFIX = "svk_"
+MAX_KEY_LENGTH, MAX_TOKEN_LENGTH = 200, 8192
 
 
 def requires(*roles: Role) -> Any:
@@ -18,7 +22,7 @@ def requires(*roles: Role) -> Any:
     async def authenticated(request: Request) -> Caller:
         caller = await _find(request)
         if caller is None:
-            raise HTTPException(401, "send a valid API key", {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, "send a valid API key or token", {"WWW-Authenticate": "Bearer"})
         if not caller.roles & set(roles):
             raise HTTPException(403, f"this needs the role {' or '.join(roles)}")
         return caller
@@ -28,19 +32,31 @@ def requires(*roles: Role) -> Any:
 
 
 async def _find(request: Request) -> Caller | None:
-    key = presented_key(request.headers.getlist("x-api-key"), request.headers.getlist("authorization"))
-    if key is None:
+    credential = presented(request.headers.getlist("x-api-key"), request.headers.getlist("authorization"))
+    if credential is None:
         return None
     find: FindCaller = request.app.state.service.find_caller
-    return await find(key)
+    return await find(credential)
 
 
-def presented_key(api_keys: list[str], authorizations: list[str]) -> str | None:
-    """The one key presented, or None. Two credentials, or a malformed one, count as none: never guess."""
+def presented(api_keys: list[str], authorizations: list[str]) -> str | None:
+    """The one credential presented, or None. Two of them, or a malformed one, count as none: never guess."""
     if len(api_keys) + len(authorizations) != 1:
         return None
-    key = api_keys[0] if api_keys else _bearer(authorizations[0])
-    return key if key.isascii() and 0 < len(key) <= MAX_KEY_LENGTH else None
+    credential = api_keys[0] if api_keys else _bearer(authorizations[0])
+    longest = MAX_KEY_LENGTH if credential.startswith(KEY_PREFIX) else 0 if api_keys else MAX_TOKEN_LENGTH
+    return credential if credential.isascii() and 0 < len(credential) <= longest else None
+
+
+def by_key_or_token(keys: FindCaller, tokens: FindCaller | None) -> FindCaller:
+    """Keys are known by their prefix; anything else is a token if there is a provider of tokens, else nobody's."""
+
+    async def find(credential: str) -> Caller | None:
+        if credential.startswith(KEY_PREFIX):
+            return await keys(credential)
+        return await tokens(credential) if tokens else None
+
+    return find
 
 
 def _bearer(header: str) -> str:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Subjects of an identity provider's tokens begin like this, in the audit log too; subjects of API keys never do.
+OIDC_PREFIX = "oidc:"
+WHOLE_SERVICE = "-"  # in the place of a tenant, in audit rows; never a tenant
+
 
 class Role(StrEnum):
     """A caller sends work, a reviewer decides on it, an operator steers the service, an auditor reads."""
@@ -20,3 +24,8 @@ class Caller:
     subject: str
     tenant: str
     roles: frozenset[Role]
+
+
+def is_name(text: object, longest: int = 255) -> bool:
+    """Whether this can name a subject or a tenant: printable, not blank, and looking like itself everywhere."""
+    return isinstance(text, str) and 0 < len(text) <= longest and text.isprintable() and text == text.strip()

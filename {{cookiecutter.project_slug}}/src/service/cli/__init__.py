@@ -10,7 +10,7 @@ COMMANDS = {
     "serve-inference": ("service.cli.serve_inference:serve_inference", "Run the engine in a process of its own."),
     "worker": ("service.cli.worker:worker", "Run the worker process."),
     "migrate": ("service.cli.migrate:migrate", "Bring database and flags up to date."),
-    "keys": ("service.cli.keys:app", "Create, list and revoke API keys."),
+    "keys": ("service.cli.keys:app", "Create, rotate, list and revoke API keys."),
     "flags": ("service.cli.flags:app", "Switch the AI, or a part of it, off and on; see who gets what; go back."),
     "release": (
         "service.cli.release:app",

@@ -2,9 +2,10 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import httpx2
@@ -13,7 +14,7 @@ import typer
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.application.identity import Caller, Role
-from service.integration.database.api_keys import SqlKeyring
+from service.integration.database.api_keys import SqlKeyring, key_info
 from service.integration.database.session import Database, NotMigrated, cause_of, open_database
 from service.settings import Profile, Settings
 
@@ -21,6 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Ask = Callable[..., JsonObject]
 READERS = (Role.OPERATOR, Role.AUDITOR)
 NO_KEY = "set SVC_API_KEY to an operator's API key"
+EXPIRES_SOON = timedelta(days=14)  # without one valid operator's key nobody can make another (docs/runbook.md)
 PATIENCE_S = 150.0  # longer than MODEL_DEADLINE_S can be
 
 
@@ -50,11 +52,13 @@ def caller_in(database: Database, *allowed: Role) -> Caller:
     plaintext = os.environ.get("SVC_API_KEY") or _svc_run().get("keys", {}).get("operator")
     if not plaintext:
         raise Invalid(NO_KEY)
-    caller = SqlKeyring(database).find_sync(plaintext)
-    if caller is None:
+    caller, key = SqlKeyring(database).find_sync(plaintext), key_info(database, plaintext)
+    if caller is None or key is None:
         raise Invalid("SVC_API_KEY is not a valid API key")
     if not caller.roles.intersection(allowed):
         raise Invalid(f"this needs the role {' or '.join(allowed)}, which the given key has not")
+    if key.expires_at and (left := key.expires_at - datetime.now(UTC)) < EXPIRES_SOON:
+        print(f"svc: your key ends in {left.days} days: svc keys rotate {key.id}", file=sys.stderr)
     return caller
 
 
