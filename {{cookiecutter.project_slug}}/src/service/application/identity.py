@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 
 class Role(StrEnum):
@@ -20,3 +21,8 @@ class Caller:
     subject: str
     tenant: str
     roles: frozenset[Role]
+
+    @property
+    def name(self) -> str:
+        """TENANT/SUBJECT, another one for every other subject of any tenant."""
+        return f"{quote(self.tenant, safe='')}/{self.subject}"
