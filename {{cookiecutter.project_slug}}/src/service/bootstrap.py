@@ -48,6 +48,7 @@ from service.integration.flags.switchboard import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
 from service.integration.oidc import Provider, SigningKeys, TokenCallers
+from service.integration.rates import Rates, redis_storage
 from service.integration.telemetry.setup import (
     configure_logs,
     configure_telemetry,
@@ -155,6 +156,7 @@ def use_cases(
         switchboard=SqlSwitchboard(store.database, CODE),
         show_decision=SqlDecisions(store.database).show,
         find_caller=by_key_or_token(SqlKeyring(store.database).find, find_token),
+        limit=_rates(config, known),
         check=_checks(store),
     )
 
@@ -171,7 +173,7 @@ def api(config: Settings) -> FastAPI:
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
     known = held.known
     service = use_cases(store, config, known, engine(config, known, closing), find_token=tokens(config, closing))
-    return create_app(service, slug(), _until_closed(closing))
+    return create_app(service, slug(), _until_closed(closing), config.load.most_at_once, config.api_docs)
 
 
 def inference_api(config: Settings) -> FastAPI:
@@ -180,7 +182,8 @@ def inference_api(config: Settings) -> FastAPI:
     held = hold_secrets(config, "inference", closing)
     telemetry(config, "inference", closing)
     triage, token = local_engine(config, held.known, closing).triage, held.known.inference_token.get_secret_value
-    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, held.keeper.check)
+    most, check = config.load.most_at_once, held.keeper.check
+    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, check, most)
 
 
 async def worker(config: Settings) -> None:
@@ -221,9 +224,17 @@ def _until_closed(closing: AsyncExitStack) -> Lifespan:
     return lifespan
 
 
+def _rates(config: Settings, known: Secrets) -> Rates:
+    """A connection to Redis for every request that can be in work, so that none waits for another's."""
+    load, password = config.load, known.redis_password.get_secret_value()
+    shared = redis_storage(load.redis_url, password, f"{slug()}:rates", load.most_at_once) if load.redis_url else None
+    return Rates(*config.rates, shared)
+
+
 def _budgets(config: Settings) -> Budgets | None:
-    limits = Limits(config.product.tenant_usd, config.product.release_usd, config.product.request_usd)
-    return Budgets(limits, SpendingWatch(_now)) if (limits.tenant_usd, limits.release_usd) != (None, None) else None
+    product = config.product
+    limits = Limits(product.tenant_usd, product.release_usd, product.request_usd, product.subject_usd)
+    return Budgets(limits, SpendingWatch(_now)) if limits.any else None
 
 
 def _triage_outcome(outcome: JsonObject) -> JsonObject:

@@ -130,13 +130,25 @@ class DataSettings(Group):
 class ProductSettings(Group):
     """Product owner: who is internal for staged rollout (comma list of tenants); what a day (UTC) may cost in USD.
 
-    Without a limit nothing is counted; production needs both. `BUDGET_REQUEST_USD` is held while a request runs.
+    Without a limit nothing is counted; production needs those of tenant and release. `BUDGET_REQUEST_USD` is held
+    while a request runs.
     """
 
     internal_tenants: str = Field("", validation_alias="INTERNAL_TENANTS")
     tenant_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_TENANT_USD")
+    subject_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_SUBJECT_USD")
     release_usd: float | None = Field(None, ge=0, le=1e9, validation_alias="BUDGET_RELEASE_USD")
     request_usd: float = Field(0.05, gt=0, le=1e4, validation_alias="BUDGET_REQUEST_USD")
+
+
+class LoadSettings(Group):
+    """Operations: how much is taken on, from whom, and whether the API describes itself."""
+
+    most_at_once: int = Field(64, ge=1, le=10_000, validation_alias="MAX_CONCURRENCY")
+    per_minute: int | None = Field(None, ge=1, validation_alias="RATE_PER_MINUTE")
+    tenant_per_minute: int | None = Field(None, ge=1, validation_alias="RATE_TENANT_PER_MINUTE")
+    redis_url: str = Field("", validation_alias="REDIS_URL")
+    api_docs: bool | None = Field(None, validation_alias="API_DOCS")
 
 
 class TicketingSettings(Group):
@@ -176,6 +188,7 @@ class Secrets(BaseModel):
     payload_key: Secret
     ticketing_token: Secret
     inference_token: Secret
+    redis_password: Secret
 
     def replace(self, values: Mapping[str, str]) -> None:
         """Use these from now on; what they do not name becomes empty."""
@@ -195,14 +208,16 @@ class Settings:
             self.model = ModelSettings(**overrides.get("model", {}))
             self.data = DataSettings(**overrides.get("data", {}))
             self.product = ProductSettings(**overrides.get("product", {}))
+            self.load = LoadSettings(**overrides.get("load", {}))
             self.ticketing = TicketingSettings(**overrides.get("ticketing", {}))
             self.telemetry = TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         for name, url in self._urls():
-            if url and name != "DATABASE_URL" and not _is_http(url):
-                raise SettingsError(f"{name} is no URL: write http(s)://HOST, with :PORT and /PATH if there are any")
+            scheme = "redis" if name == "REDIS_URL" else "http"
+            if url and name != "DATABASE_URL" and not _is_url(url, scheme):
+                raise SettingsError(f"{name} is no URL: write {scheme}(s)://HOST, with :PORT and /PATH if any")
         if bool(self.oidc.issuer) != bool(self.oidc.audience) or (self.oidc.jwks_url and not self.oidc.issuer):
             raise SettingsError("tokens need both OIDC_ISSUER and OIDC_AUDIENCE, which says that they are meant for us")
         if self.profile is Profile.PRODUCTION:
@@ -231,6 +246,18 @@ class Settings:
         return frozenset(filter(None, (t.strip() for t in self.product.internal_tenants.split(","))))
 
     @property
+    def rates(self) -> tuple[int | None, int | None]:
+        """Calls a minute per subject and per tenant. Production always has limits; None: no limit."""
+        usual = (600, 6000) if self.profile is Profile.PRODUCTION else (None, None)
+        return self.load.per_minute or usual[0], self.load.tenant_per_minute or usual[1]
+
+    @property
+    def api_docs(self) -> bool:
+        """Whether /openapi.json, /docs and /redoc exist: if nothing is said, in development only."""
+        told = self.load.api_docs
+        return self.profile is Profile.DEVELOPMENT if told is None else told
+
+    @property
     def inference_urls(self) -> tuple[str, ...]:
         return tuple(filter(None, (url.strip() for url in self.model.inference_url.split(","))))
 
@@ -244,6 +271,7 @@ class Settings:
             ("BACKUP_MODEL_URL", self.model.backup_url),
             *(("INFERENCE_URL", url) for url in self.inference_urls),
             ("TICKETING_URL", self.ticketing.url),
+            ("REDIS_URL", self.load.redis_url),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", self.telemetry.otlp_endpoint),
         ]
 
@@ -284,10 +312,10 @@ class Settings:
             raise SettingsError(f"PII_NAMES_EXCEPTION ended on {until}: renew it or set PII_SPACY_MODEL")
 
 
-def _is_http(url: str) -> bool:
+def _is_url(url: str, scheme: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in (scheme, f"{scheme}s") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # the port
         return False
 

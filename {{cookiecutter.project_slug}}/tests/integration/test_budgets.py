@@ -1,5 +1,6 @@
 """Daily budgets: exact under races on any number of replicas, and nothing unknown is ever given back."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import date
@@ -13,7 +14,8 @@ from service.integration.database.session import Database, open_database
 from tests.integration.examples import used
 
 TODAY, TOMORROW = date(2026, 11, 22), date(2026, 11, 23)
-ACME, OTHER = Spender("acme", "r-1"), Spender("other", "r-1")
+ACME, OTHER = Spender("acme", "r-1", "acme/app"), Spender("other", "r-1", "other/app")
+BATCH = Spender("acme", "r-1", "acme/batch")
 THREADS = 40
 
 
@@ -49,16 +51,17 @@ def two_replicas(database: Database):
     second.close_sync()
 
 
-def race(database: Database, do) -> list:
+def race(database: Database, do, times: int = THREADS) -> list:
     """The results of `do(replica, number)` in forty threads that begin together, on two replicas in turn."""
     together = Barrier(THREADS)
     with two_replicas(database) as replicas, ThreadPoolExecutor(THREADS) as threads:
 
         def one(number):
-            together.wait(30)
+            if number < THREADS:
+                together.wait(30)
             return do(replicas[number % 2], number)
 
-        return list(threads.map(one, range(THREADS)))
+        return list(threads.map(one, range(times)))
 
 
 @pytest.mark.parametrize(("limit", "request_usd", "granted"), [(1.0, 0.1, 10), (0.3, 0.1, 3), (1.0, 0.3, 3)])
@@ -77,6 +80,27 @@ def test_tenants_racing_for_one_release_share_its_budget_and_those_refused_hold_
     counted = used(database)
     assert counted["2026-11-22", "r-1"] == 1_250_000
     assert {name: counted["2026-11-22", name] // 50_000 for name in by_tenant} == by_tenant
+
+
+def test_of_two_hundred_holds_a_subject_gets_its_share_and_its_tenant_the_rest(database):
+    budgets = Budgets(Limits(1.0, None, 0.01, subject_usd=0.3), lambda *_news: None)
+    holds = race(database, lambda replica, number: hold(replica, budgets, (ACME, BATCH)[number % 20 == 0]), times=200)
+    granted = Counter(held.spender.subject for held in holds if held)
+    assert granted == {"acme/app": 30, "acme/batch": 10}
+    assert used(database) == {
+        ("2026-11-22", "acme/app"): 300_000,
+        ("2026-11-22", "acme/batch"): 100_000,
+        ("2026-11-22", "acme"): 400_000,
+    }
+
+
+def test_what_a_subject_is_refused_takes_nothing_from_its_tenant(database):
+    budgets = Budgets(Limits(1.0, 1.0, 0.25, subject_usd=0.25), lambda *_news: None)
+    assert hold(database, budgets) is not None
+    before = used(database)
+    assert hold(database, budgets) is None
+    assert used(database) == before
+    assert hold(database, budgets, BATCH) is not None
 
 
 def test_what_racing_requests_settle_is_free_for_others_and_nothing_is_lost(database):

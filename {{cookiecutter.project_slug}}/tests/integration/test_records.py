@@ -26,7 +26,7 @@ from service.integration.database.tables import (
 from tests.example import USE_CASE
 from tests.integration.examples import ALICE, REQUEST, Clock, Queue, decision, digest, effect, rows, store, used
 
-SPENDER = Spender("acme", f"{USE_CASE}-abc")
+SPENDER = Spender("acme", f"{USE_CASE}-abc", "acme/caller")
 HELD, COST = 250_000, 1_000  # millionths of a dollar: one request's hold, and what `decision()` costs
 EVERYTHING = (DecisionRow, PayloadRow, AuditRow, EffectRow, ReviewItemRow, IdempotencyRow)
 

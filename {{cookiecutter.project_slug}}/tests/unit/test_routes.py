@@ -34,7 +34,3 @@ def test_every_protected_route_documents_its_refusals(app):
         for operation in methods.values():
             if path not in OPEN:
                 assert {"401", "403"} <= operation["responses"].keys(), path
-
-
-def test_a_request_body_is_limited(app):
-    assert app.max_body_size == 65_536

@@ -79,6 +79,12 @@ def test_a_production_environment_is_accepted(environment):
         ({"INFERENCE_URL": "http://a, http://b:99999"}, "INFERENCE_URL"),
         ({"MODEL_OUTPUT": "maybe"}, "MODEL_OUTPUT"),
         ({"PORT": "many"}, "PORT"),
+        ({"REDIS_URL": "redis://:secret@redis.internal"}, "password in REDIS_URL"),
+        ({"REDIS_URL": "redis.internal:6379"}, "REDIS_URL is no URL: write redis"),
+        ({"REDIS_URL": "https://redis.internal"}, "REDIS_URL is no URL"),
+        ({"REDIS_PASSWORD": "p"}, "unset REDIS_PASSWORD"),
+        ({"RATE_PER_MINUTE": "0"}, "RATE_PER_MINUTE"),
+        ({"MAX_CONCURRENCY": "0"}, "MAX_CONCURRENCY"),
         ({"PROFILE": "staging"}, "PROFILE"),
     ],
 )
@@ -99,6 +105,14 @@ def test_an_inference_process_needs_no_database_and_no_budget(environment):
 def test_a_model_for_names_makes_the_exception_unnecessary(environment):
     environment(**{**GOOD, "PII_NAMES_EXCEPTION": "", "PII_SPACY_MODEL": "en_core_web_sm"})
     assert started().data.spacy_model == "en_core_web_sm"
+
+
+def test_production_limits_rates_and_hides_its_documentation_unless_told_otherwise(environment):
+    assert (started().rates, started().api_docs) == ((None, None), True)
+    environment(**GOOD)
+    assert (started().rates, started().api_docs) == ((600, 6000), False)
+    environment(RATE_PER_MINUTE="50", API_DOCS="true")
+    assert (started().rates, started().api_docs) == ((50, 6000), True)
 
 
 def test_a_dotenv_file_is_not_read(environment, tmp_path, monkeypatch):

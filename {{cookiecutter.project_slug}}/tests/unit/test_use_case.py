@@ -38,7 +38,7 @@ OUTCOME = TriageOutcome(
 CLAIM = Claim("acme", "ann", "k", "this-attempt")
 
 
-SPENDER = Spender("acme", RELEASE.name)
+SPENDER = Spender("acme", RELEASE.name, CALLER.name)
 HOLD = Hold(SPENDER, datetime(2026, 1, 1, tzinfo=UTC).date(), 0.05)
 
 
@@ -244,6 +244,18 @@ def test_without_model_and_rules_there_is_no_answer_but_the_cost_is_settled():
         answer(records, thinker=Thinker(ModelUnusable(Reason.DEADLINE, spent)), rules=lambda _ticket: None)
     assert caught.value.retry_after > 0
     assert records.abandoned == [(CLAIM, spent)]
+
+
+class Away(Kept):
+    async def open(self, caller, key, request, spender):
+        raise Unavailable("the database cannot be reached now")
+
+
+def test_while_budgets_cannot_be_read_no_model_is_asked():
+    thinker = Thinker(Prediction(OUTCOME, Source.MODEL, "m-1"))
+    with pytest.raises(Unavailable):
+        answer(Away(), thinker=thinker)
+    assert thinker.asked == 0
 
 
 def test_a_repaired_answer_and_its_taint_are_recorded():

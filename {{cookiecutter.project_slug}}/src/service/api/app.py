@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import decisions, flags, health, problems, redrive, reviews, triage
-from service.api.authentication import FindCaller
+from service.api import admission, decisions, flags, health, problems, redrive, reviews, triage
+from service.api.authentication import FindCaller, Limit
 from service.application.decision import JsonObject
 from service.application.identity import Caller
 from service.application.review.use_case import ReviewWork
@@ -19,7 +19,7 @@ from service.application.triage.redrive import RedriveTickets
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the routes need: the use cases, authentication, and a check of each part by name."""
+    """What the routes need: the use cases, authentication, rate limits, and a check of each part by name."""
 
     triage: Callable[[Caller, Ticket, str | None], Awaitable[JsonObject]]
     reviews: ReviewWork
@@ -27,15 +27,22 @@ class Service:
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
     find_caller: FindCaller
+    limit: Limit
     check: Callable[[], Awaitable[dict[str, bool | str]]]
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -> FastAPI:
+# At once, in one process. As many requests as it answers a second, times the seconds that a model takes.
+MOST = 64
+
+
+def create_app(
+    service: Service, title: str, lifespan: Lifespan | None = None, most: int = MOST, documented: bool = True
+) -> FastAPI:
     """The API: every route, and the `Problem` schema that their documented refusals refer to."""
-    app = bare_app(title, lifespan)
+    app = bare_app(title, lifespan, most=most, documented=documented)
     app.state.service = service
     for routes in (triage, decisions, reviews, redrive, flags, health):
         app.include_router(routes.router)
@@ -44,29 +51,31 @@ def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -
 
 
 def bare_app(
-    title: str, lifespan: Lifespan | None, body_limit: int = problems.MAX_BODY_BYTES, documented: bool = True
+    title: str,
+    lifespan: Lifespan | None,
+    body_limit: int = problems.MAX_BODY_BYTES,
+    most: int = MOST,
+    documented: bool = True,
 ) -> FastAPI:
-    """No routes yet. Body limit, problem+json for every refusal, one span for every request but health checks."""
+    """No routes yet. Limits on bodies and on requests at once, problem+json for every refusal, a span per request."""
     app = _Api(
         title=title,
         lifespan=lifespan,
-        max_body_size=body_limit,
         redirect_slashes=False,  # a redirect would follow whatever Host header came
         # FastAPI's own error logs would carry inputs; operation spans would cost more than they tell.
-        telemetry={"logs": False, "operation_spans": False, "exclude": _is_health},
+        telemetry={"logs": False, "operation_spans": False, "exclude": admission.is_health},
         openapi_url="/openapi.json" if documented else None,  # without it there is no /docs either
     )
+    app.admitted = admission.admitting(super(_Api, app).__call__, body_limit, most)
     problems.install(app)
     return app
 
 
 class _Api(FastAPI):
-    def build_middleware_stack(self) -> ASGIApp:
-        return problems.TooLargeAsProblem(super().build_middleware_stack(), self.max_body_size)
+    admitted: ASGIApp
 
-
-def _is_health(scope: Scope) -> bool:
-    return str(scope.get("path", "")).startswith("/health")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.admitted(scope, receive, send)
 
 
 def _document_problem(app: FastAPI) -> None:

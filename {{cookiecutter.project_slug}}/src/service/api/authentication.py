@@ -14,15 +14,19 @@ from service.application.identity import Caller, Role
 FindCaller = Callable[[str], Awaitable[Caller | None]]
 KEY_PREFIX = "svk_"
 MAX_KEY_LENGTH, MAX_TOKEN_LENGTH = 200, 8192
+# Of a caller the seconds it has to wait before it may ask; 0: it may now.
+Limit = Callable[[Caller], Awaitable[int]]
 
 
 def requires(*roles: Role) -> Any:
-    """A dependency that yields the `Caller` if it has one of these roles: 401 unknown, 403 known but not allowed."""
+    """A dependency that yields the `Caller` if it has one of these roles: 401 unknown, 429 too often, 403 no role."""
 
     async def authenticated(request: Request) -> Caller:
         caller = await _find(request)
         if caller is None:
             raise HTTPException(401, "send a valid API key or token", {"WWW-Authenticate": "Bearer"})
+        if wait := await request.app.state.service.limit(caller):
+            raise HTTPException(429, "this caller asks too often", {"Retry-After": str(wait)})
         if not caller.roles & set(roles):
             raise HTTPException(403, f"this needs the role {' or '.join(roles)}")
         return caller

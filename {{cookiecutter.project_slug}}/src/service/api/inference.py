@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from service.api import health
-from service.api.app import Lifespan, bare_app
+from service.api.app import MOST, Lifespan, bare_app
 from service.api.disconnect import while_connected
 from service.application.decision import ModelUnusable, Prediction
 from service.application.errors import Conflict, Invalid, Unavailable
@@ -92,12 +92,13 @@ def create_inference_app(
     lifespan: Lifespan | None = None,
     misfit: Callable[[Release], str | None] = lambda _release: None,
     check_secrets: Callable[[], bool | str] = lambda: True,
+    most: int = MOST,
 ) -> FastAPI:
     """The application of `svc serve-inference`: one route behind the inference token, and the health checks.
 
     `misfit` says why a release cannot be answered by this code, if it cannot.
     """
-    app = bare_app(title, lifespan, body_limit=MAX_BODY_BYTES, documented=False)
+    app = bare_app(title, lifespan, body_limit=MAX_BODY_BYTES, most=most, documented=False)
     app.state.service = _Engine(predict, token, misfit, check_secrets)
     app.include_router(router)
     app.include_router(health.router)

@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.application import errors
 
@@ -30,15 +29,19 @@ TITLES = {
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request too slow",
     409: "Conflict",
     413: "Request body too large",
     422: "Request not valid",
+    429: "Too many requests",
     500: "Internal error",
     503: "Unavailable",
 }
 
 
 MAX_BODY_BYTES = 65_536
+# What any request that needs a caller may be answered with.
+ALWAYS = (401, 403, 408, 413, 429, 500, 503)
 # What the framework says of this is nothing, or quotes the request.
 DETAILS = {400: "the body is not JSON in UTF-8"}
 
@@ -54,13 +57,13 @@ class Problem(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`: which problems it may answer with."""
+    """For a route's `responses`: which problems it may answer with, besides those `ALWAYS` possible."""
     return {
         status: {
             "description": TITLES[status],
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in statuses
+        for status in sorted({*statuses, *ALWAYS})
     }
 
 
@@ -80,27 +83,6 @@ def known_form(identifier: str) -> str:
     if not _IDENTIFIER.fullmatch(identifier):
         raise errors.NotFound("no such thing")
     return identifier
-
-
-class TooLargeAsProblem:
-    """Around the whole application: the body limit answers a plain text before any exception handler sees it."""
-
-    def __init__(self, app: ASGIApp, limit: int | None) -> None:
-        self._app = app
-        self._detail = f"the body may have at most {limit} bytes"
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        replaced = False
-
-        async def send_problem_instead(message: Message) -> None:
-            nonlocal replaced
-            if message["type"] == "http.response.start" and message["status"] == 413:
-                replaced = True
-                await problem(413, self._detail)(scope, receive, send)
-            elif not replaced:
-                await send(message)
-
-        await self._app(scope, receive, send_problem_instead)
 
 
 def install(app: FastAPI) -> None:
@@ -128,7 +110,7 @@ def _place(loc: tuple[Any, ...], kind: str) -> str:
 
 
 def _http(_request: Request, error: HTTPException) -> JSONResponse:
-    detail = error.detail if error.status_code in (401, 403) else DETAILS.get(error.status_code)
+    detail = error.detail if error.status_code in (401, 403, 429) else DETAILS.get(error.status_code)
     return problem(error.status_code, detail, headers=dict(error.headers or {}))
 
 

@@ -11,18 +11,20 @@ from service.application.decision import JsonObject
 
 
 class Scope(StrEnum):
-    """Whose budget: each tenant has one, and each release over all tenants."""
+    """Whose budget: each subject of a tenant has one, each tenant, and each release over all tenants."""
 
+    SUBJECT = "subject"
     TENANT = "tenant"
     RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)
 class Spender:
-    """Whose money an answer would cost."""
+    """Whose money an answer would cost. `subject` is a caller's name, which contains its tenant."""
 
     tenant: str
     release: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)

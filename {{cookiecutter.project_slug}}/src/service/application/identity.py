@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 # Subjects of an identity provider's tokens begin like this, in the audit log too; subjects of API keys never do.
 OIDC_PREFIX = "oidc:"
@@ -24,6 +25,11 @@ class Caller:
     subject: str
     tenant: str
     roles: frozenset[Role]
+
+    @property
+    def name(self) -> str:
+        """TENANT/SUBJECT, another one for every other subject of any tenant."""
+        return f"{quote(self.tenant, safe='')}/{self.subject}"
 
 
 def is_name(text: object, longest: int = 255) -> bool:

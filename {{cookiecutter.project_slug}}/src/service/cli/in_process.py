@@ -41,7 +41,7 @@ async def evaluation_service(
         process={"profile": "development", "var_dir": workdir},
         database={"url": f"sqlite:///{workdir / 'evaluation.db'}"},
         model={"url": model_url, "name": model_name, "backup_url": "", "backup_name": "", "inference_url": ""},
-        product={"tenant_usd": None, "release_usd": None},
+        product={"tenant_usd": None, "release_usd": None, "subject_usd": None},
     )
     root = project_root()
     prepare(config, root)

@@ -24,11 +24,14 @@ def listen(app: "FastAPI", process: "ProcessSettings") -> None:
     """Serve until told to stop. Exits with 3 when the port cannot be had."""
     import uvicorn
 
+    from service.cli.connections import HeadersInTime
+
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             host=process.host,
             port=process.port,
+            http=HeadersInTime,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=25,

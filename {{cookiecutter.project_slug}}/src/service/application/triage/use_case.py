@@ -82,7 +82,8 @@ class Asked:
     @property
     def spender(self) -> Spender | None:
         """Whose money a model would cost; None when none is to be asked."""
-        return Spender(self.caller.tenant, self.release.name) if self.ai_on and self.release else None
+        caller, release = self.caller, self.release
+        return Spender(caller.tenant, release.name, caller.name) if self.ai_on and release else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Daily budgets in SQL. A day's row counts, per tenant and per release, what was spent and what is held.
+"""Daily budgets in SQL. A day's row counts, per subject, tenant and release, what was spent and what is held.
 
 One conditional statement adds a hold to a row, so holds never exceed the limit, whatever races in however many
-processes. Always the tenant's row first, because two orders would deadlock; and money last in a transaction, because
+processes. Always in the order of `Scope`, because two orders would deadlock; and money last in a transaction, because
 its rows stay locked until the end.
 """
 
@@ -44,11 +44,16 @@ _CHANGE = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """US dollars: what each tenant and each release may cost a day (None: no limit), and what one request holds."""
+    """US dollars: what each tenant, release and subject may cost a day (None: no limit); what one request holds."""
 
     tenant_usd: float | None
     release_usd: float | None
     request_usd: float
+    subject_usd: float | None = None
+
+    @property
+    def any(self) -> bool:
+        return (self.tenant_usd, self.release_usd, self.subject_usd) != (None, None, None)
 
     def __post_init__(self) -> None:
         if _micro(self.request_usd) < 1:
@@ -59,8 +64,8 @@ class Budgets:
     """Holds and settles, in the caller's transaction. A scope without a limit is not counted."""
 
     def __init__(self, limits: Limits, watch: Watch) -> None:
-        each = {Scope.TENANT: limits.tenant_usd, Scope.RELEASE: limits.release_usd}
-        self._limits = {scope: _micro(usd) for scope, usd in each.items() if usd is not None}
+        usd = (limits.subject_usd, limits.tenant_usd, limits.release_usd)
+        self._limits = {scope: _micro(most) for scope, most in zip(Scope, usd, strict=True) if most is not None}
         self._usd, self._watch = limits.request_usd, watch
 
     def hold(self, session: Session, spender: Spender, day: date) -> Hold | None:
@@ -97,7 +102,7 @@ class Budgets:
 
 
 def _name(spender: Spender, scope: Scope) -> str:
-    return spender.tenant if scope is Scope.TENANT else spender.release
+    return str(getattr(spender, scope.value))
 
 
 def _micro(usd: float) -> int:

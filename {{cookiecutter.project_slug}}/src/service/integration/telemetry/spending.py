@@ -53,7 +53,11 @@ class SpendingWatch:
         with self._lock:
             self._today()
             used = dict(self._used)
-        return [Observation(share, {"scope": scope.value, "name": name}) for (scope, name), share in used.items()]
+        return [
+            Observation(share, {"scope": scope.value, "name": name})
+            for (scope, name), share in used.items()
+            if scope is not Scope.SUBJECT  # too many for a metric; those that reach a level are told
+        ]
 
     def _today(self) -> date:
         today = self._clock().date()
