@@ -115,6 +115,12 @@ class ProductSettings(Group):
     request_usd: float = Field(0.05, gt=0, le=1e4, validation_alias="BUDGET_REQUEST_USD")
 
 
+class AuditSettings(Group):
+    """Governance: how many days the audit log is kept at least. EU AI Act, article 26(6): no less than six months."""
+
+    days: int = Field(400, ge=183, le=36_500, validation_alias="AUDIT_DAYS")
+
+
 class TicketingSettings(Group):
     """Integration owner: the downstream ticketing system."""
 
@@ -153,6 +159,7 @@ class Settings:
             self.model = ModelSettings(**overrides.get("model", {}))
             self.data = DataSettings(**overrides.get("data", {}))
             self.product = ProductSettings(**overrides.get("product", {}))
+            self.audit = AuditSettings(**overrides.get("audit", {}))
             self.ticketing = TicketingSettings(**overrides.get("ticketing", {}))
             self.telemetry = TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
