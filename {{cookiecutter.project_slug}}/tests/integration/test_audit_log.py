@@ -203,9 +203,8 @@ def another_chain(keys: Keys, changed: JsonObject, like: Database | None = None)
     """A genuine MAC for position 3: by these keys, over the row of this database if one is given, so changed."""
     own = list(map(columns_of, rows(like, AuditSealRow))) if like else []
     before = Seal(**own[1]) if own else Seal(2, 2, ORIGIN, "0a" * 32, "", NOW)
-    row = (
-        {c: getattr(rows(like, AuditRow)[2], c) for c in AuditRow.__table__.c.keys()} if like else {"at": NOW, "seq": 3}
-    )
+    names = [column.name for column in AuditRow.__table__.c]
+    row = {name: getattr(rows(like, AuditRow)[2], name) for name in names} if like else {"at": NOW, "seq": 3}
     at = own[2]["sealed_at"] if own else NOW
     return audit_chain.seal(keys, before, [row | changed], at)[0].mac
 
