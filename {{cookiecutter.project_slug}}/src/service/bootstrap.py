@@ -32,8 +32,11 @@ from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.bootstrap_secrets import Held, hold_secrets
+from service.integration.audit_chain import Keys
 from service.integration.chores import Chore
 from service.integration.database.api_keys import SqlKeyring
+from service.integration.database.audit_reading import Verifier
+from service.integration.database.audit_seals import SEAL_EVERY_S, Sealer
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
 from service.integration.database.known_releases import SqlReleases
@@ -157,6 +160,7 @@ def use_cases(
         show_decision=SqlDecisions(store.database).show,
         find_caller=by_key_or_token(SqlKeyring(store.database).find, find_token),
         limit=_rates(config, known),
+        verify_audit=Verifier(store.database, Keys(known.audit_key.get_secret_value)),
         check=_checks(store),
     )
 
@@ -202,7 +206,8 @@ async def worker(config: Settings) -> None:
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
-        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile)]
+        seal = Sealer(store.database, Keys(known.audit_key.get_secret_value), config.var_dir / "audit.anchors")
+        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile), Chore("sealing", SEAL_EVERY_S, seal)]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)
         await run_worker(store.database, deliver, chores, name, ready_file.touch, stop)

@@ -150,6 +150,11 @@ class LoadSettings(Group):
     redis_url: str = Field("", validation_alias="REDIS_URL")
     api_docs: bool | None = Field(None, validation_alias="API_DOCS")
 
+class AuditSettings(Group):
+    """Governance: how many days the audit log is kept at least. EU AI Act, article 26(6): no less than six months."""
+
+    days: int = Field(400, ge=183, le=36_500, validation_alias="AUDIT_DAYS")
+
 
 class TicketingSettings(Group):
     """Integration owner: the downstream ticketing system."""
@@ -209,6 +214,7 @@ class Settings:
             self.data = DataSettings(**overrides.get("data", {}))
             self.product = ProductSettings(**overrides.get("product", {}))
             self.load = LoadSettings(**overrides.get("load", {}))
+            self.audit = AuditSettings(**overrides.get("audit", {}))
             self.ticketing = TicketingSettings(**overrides.get("ticketing", {}))
             self.telemetry = TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:

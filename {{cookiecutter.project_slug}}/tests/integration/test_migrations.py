@@ -20,6 +20,7 @@ from service.integration.database.tables import Base
 from tests.integration.examples import ALICE, REQUEST, Clock, Queue, digest
 
 ROOT = Path(__file__).resolve().parents[2]
+NEWEST = max(file.name[:4] for file in (ROOT / "migrations" / "versions").glob("*.py"))
 both = pytest.mark.parametrize("empty_database_url", ["sqlite", "postgres"], indirect=True)
 
 
@@ -72,7 +73,7 @@ def test_a_failing_migration_leaves_nothing_behind(empty_database_url, tmp_path)
     """Both databases roll DDL back, so a broken deployment can simply be repeated."""
     copy = project_copy(tmp_path)
     (copy / "migrations" / "versions" / "9999_broken.py").write_text(
-        'from alembic import op\nrevision = "9999"\ndown_revision = "0003"\n'
+        f'from alembic import op\nrevision = "9999"\ndown_revision = "{NEWEST}"\n'
         'def upgrade() -> None:\n    op.execute("CREATE TABLE half (x int)")\n    op.execute("nonsense")\n'
     )
     database = open_database(empty_database_url)

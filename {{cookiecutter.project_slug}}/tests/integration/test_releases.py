@@ -1,9 +1,11 @@
 """Releases: drafted, evaluated, approved, published, active; each step once, on record, and by more than one person."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -15,8 +17,10 @@ from service.application.release import Code, Gate, Release, Step
 from service.cli import release as release_command
 from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError
+from service.integration.audit_chain import Keys
 from service.integration.database import audit, releases
 from service.integration.database.api_keys import issue_key
+from service.integration.database.audit_seals import Sealer
 from service.integration.database.known_releases import SqlReleases
 from service.integration.database.migrate import project_root
 from service.integration.database.session import Database, open_database
@@ -34,7 +38,7 @@ from tests.integration.examples import Clock, rows
 from tests.integration.test_flag_provider import CODE, activate, publish, release, seed
 
 APPEND_ONLY = {
-    "audit": "actor", "eval_report": "verdict", "flag_revision": "reason", "release": "bundle",
+    "audit": "actor", "audit_seal": "mac", "eval_report": "verdict", "flag_revision": "reason", "release": "bundle",
     "release_draft": "author", "release_step": "actor",
 }  # fmt: skip
 
@@ -194,13 +198,14 @@ def test_an_override_is_for_development_and_on_record(database):
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_append_only_tables_refuse_changes(database: Database, table: str):
+def test_append_only_tables_refuse_changes(database: Database, table: str, tmp_path: Path):
     seed(database)
     new = publish(database, "1")
     activate(database, new)
     keep_report(database, new.digest)
     entry = audit.Entry(Clock()(), "acme", "ann", "test", "x", {})
     database.write_sync(lambda session: audit.append(session, entry))
+    asyncio.run(Sealer(database, Keys(lambda: "key"), tmp_path / "anchors")(datetime.now(UTC)))
     update = f'UPDATE "{table}" SET {APPEND_ONLY[table]} = NULL'  # noqa: S608
     changes = [update, f'DELETE FROM "{table}"']  # noqa: S608
     if database.dialect == "sqlite":

@@ -44,7 +44,7 @@ def work(desk: SqlReviewDesk) -> ReviewWork:
 @pytest.fixture
 def review_id(database: Database, desk: SqlReviewDesk, clock: Clock) -> str:
     asyncio.run(store(database, clock, decision(disposition=Disposition.REVIEW)))
-    (item,) = asyncio.run(desk.list("acme", None, 10))
+    (item,) = asyncio.run(desk.list(REVIEWER, None, 10))
     return item.id
 
 
@@ -53,7 +53,8 @@ def approve(item):
 
 
 def actions(database: Database) -> list[str]:
-    return [row.action for row in rows(database, AuditRow)]
+    """What was done, besides reading the list."""
+    return [row.action for row in rows(database, AuditRow) if row.action != "reviews.read"]
 
 
 def test_escalated_items_come_first_then_the_oldest(desk, database, clock):
@@ -61,13 +62,13 @@ def test_escalated_items_come_first_then_the_oldest(desk, database, clock):
         for id_, disposition in (("a", "review"), ("b", "escalate"), ("c", "review"), ("d", "escalate")):
             clock.forward(1)
             await store(database, clock, decision(id_, Disposition(disposition), at=clock()))
-        return await desk.list("acme", ReviewState.OPEN, 3)
+        return await desk.list(REVIEWER, ReviewState.OPEN, 3)
 
     assert [item.decision_id for item in asyncio.run(story())] == ["b", "d", "a"]
 
 
 def test_an_item_carries_the_message_and_the_outcome(desk, review_id):
-    (item,) = asyncio.run(desk.list("acme", ReviewState.OPEN, 10))
+    (item,) = asyncio.run(desk.list(REVIEWER, ReviewState.OPEN, 10))
     assert (item.request, item.outcome["category"], item.source) == (REQUEST, "delivery", "model")
     assert (item.claimed_by, item.verdict, item.corrected) == (None, None, None)
 
@@ -87,20 +88,28 @@ def test_a_claim_ends_after_half_an_hour(desk, review_id, clock, database):
         await desk.claim(REVIEWER, review_id)  # again by the same person is fine
         with pytest.raises(Conflict):
             await desk.claim(RON, review_id)
-        assert await desk.list("acme", ReviewState.OPEN, 10) == []
+        assert await desk.list(REVIEWER, ReviewState.OPEN, 10) == []
         clock.forward(1801)
-        (item,) = await desk.list("acme", ReviewState.OPEN, 10)
+        (item,) = await desk.list(REVIEWER, ReviewState.OPEN, 10)
         assert item.claimed_by is None
         assert (await desk.claim(RON, review_id)).claimed_by == "ron"
-        assert len(await desk.list("acme", ReviewState.CLAIMED, 10)) == 1
+        assert len(await desk.list(REVIEWER, ReviewState.CLAIMED, 10)) == 1
 
     asyncio.run(story())
     assert actions(database).count("review.claimed") == 3
 
 
+def test_who_read_customers_words_is_on_record_with_the_decisions(desk, review_id, database, clock):
+    asyncio.run(desk.list(STRANGER, None, 10))  # nothing to read there
+    read = [row for row in rows(database, AuditRow) if row.action == "reviews.read"]
+    assert [(row.actor, row.tenant, row.object, row.details) for row in read] == [
+        ("rita", "acme", "all", {"decisions": ["d-1"]})
+    ]
+
+
 def test_another_tenant_sees_no_item(desk, review_id):
     async def story():
-        assert await desk.list("elsewhere", None, 10) == []
+        assert await desk.list(STRANGER, None, 10) == []
         with pytest.raises(NotFound):
             await desk.claim(STRANGER, review_id)
         with pytest.raises(NotFound):
@@ -155,7 +164,7 @@ def test_a_broken_queue_leaves_the_review_open(work, review_id, database, queue,
     queue.broken = True
     with pytest.raises(RuntimeError):
         asyncio.run(work.decide(REVIEWER, review_id, Verdict.APPROVE, None, ""))
-    (item,) = asyncio.run(desk.list("acme", ReviewState.OPEN, 10))
+    (item,) = asyncio.run(desk.list(REVIEWER, ReviewState.OPEN, 10))
     assert item.verdict is None
     assert rows(database, EffectRow) == []
     assert actions(database) == ["decision.made"]

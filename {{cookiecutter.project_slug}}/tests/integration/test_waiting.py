@@ -57,7 +57,7 @@ class Service:
         return [waiter.decision_id for waiter in await self.waiting.oldest(window, after, 50)]
 
     async def review_of(self, decision_id):
-        items = [item for item in await self.desk.list("acme", None, 500) if item.decision_id == decision_id]
+        items = [item for item in await self.desk.list(REVIEWER, None, 500) if item.decision_id == decision_id]
         return items[0]
 
     async def replace(self, old, id_="new", auto=True):
@@ -182,7 +182,7 @@ def test_an_answer_that_needs_a_person_keeps_the_place_in_the_queue(service):
         service.clock.forward(60)
         [old, _] = await service.waiting.oldest(WINDOW, None, 2)
         assert await service.replace(old, auto=False)
-        return await service.desk.list("acme", ReviewState.OPEN, 10)
+        return await service.desk.list(REVIEWER, ReviewState.OPEN, 10)
 
     items = asyncio.run(story())
     assert [(item.decision_id, item.source) for item in items] == [("new", "model"), ("second", "rules")]

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from service.application.decision import JsonObject
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
+from service.integration.audit_chain import Keys
 from service.integration.chores import Chore
+from service.integration.database.audit_seals import Sealer
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.session import open_database
 from service.integration.jobs import make_enqueue, run_worker
@@ -46,10 +48,11 @@ async def main(url: str, downstream: Path, executor_id: str) -> None:
     database = open_database(url)
     deliver = DeliverEffect(AlwaysOn(), SqlLedger(database, now, LEASE_S), Downstream(downstream))
     reconcile = ReconcileEffects(AlwaysOn(), SqlBacklog(database, make_enqueue(database), now, overdue_s=LEASE_S))
+    anchors = downstream.with_suffix(f".{executor_id}.anchors")
     await run_worker(
         database,
         deliver,
-        [Chore("sweep", 2.0, reconcile)],
+        [Chore("sweep", 2.0, reconcile), Chore("sealing", 0.2, Sealer(database, Keys(lambda: "test"), anchors))],
         executor_id,
         lambda: print("ready", flush=True),
         asyncio.Event(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import admission, decisions, flags, health, problems, redrive, reviews, triage
+from service.api import admission, audit, decisions, flags, health, problems, redrive, reviews, triage
 from service.api.authentication import FindCaller, Limit
 from service.application.decision import JsonObject
 from service.application.identity import Caller
@@ -26,6 +26,7 @@ class Service:
     redrive: RedriveTickets
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
+    verify_audit: Callable[[str | None, str | None], Awaitable[JsonObject]]
     find_caller: FindCaller
     limit: Limit
     check: Callable[[], Awaitable[dict[str, bool | str]]]
@@ -44,7 +45,7 @@ def create_app(
     """The API: every route, and the `Problem` schema that their documented refusals refer to."""
     app = bare_app(title, lifespan, most=most, documented=documented)
     app.state.service = service
-    for routes in (triage, decisions, reviews, redrive, flags, health):
+    for routes in (triage, decisions, reviews, redrive, flags, audit, health):
         app.include_router(routes.router)
     _document_problem(app)
     return app

@@ -4,7 +4,7 @@ A `Decision` names no use case's own types: its outcome is plain JSON, so the da
 the review desk store any capability without knowing it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
@@ -122,7 +122,8 @@ class Decision:
     """One answered request, as it is stored. By rules: the release that would have been asked.
 
     `input_digest` is keyed and the same for the same question; `supersedes` is the decision that this one replaces
-    because a model was asked again. `latency_ms`: from the request to the decision, if somebody waited for it.
+    because a model was asked again. `latency_ms`: from the request to the decision, if somebody waited for it. `flags`:
+    what the switches said, for the audit log.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Decision:
     trace_id: str
     at: datetime
     latency_ms: int | None = None
+    flags: JsonObject = field(default_factory=dict)
 
     def answer(self) -> JsonObject:
         """What the caller sees; stored with the idempotency key so that a retry sees the same."""

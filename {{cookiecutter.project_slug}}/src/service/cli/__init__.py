@@ -17,6 +17,7 @@ COMMANDS = {
         "Prompts and models: draft, evaluate, approve, activate, canary, roll back.",
     ),
     "decisions": ("service.cli.decisions:app", "After an outage: ask the model again about what waits for review."),
+    "audit": ("service.cli.audit:app", "The audit log: verify its chain, export, let go of old rows."),
     "eval": ("service.cli.eval:eval_command", "Run the evaluation suite; exit 1 when a floor breaks."),
     "bench": ("service.cli.bench:bench", "Measure cost per request beside a bare route."),
 }

@@ -83,7 +83,7 @@ def redrive(  # noqa: PLR0913 - one option each
     as_json: AsJson = False,
 ) -> None:
     """Ask the model again about decisions that wait for review because it failed. What people hold is not touched."""
-    window = {"since": _instant(since), **({"until": _instant(until)} if until else {}), "source": source}
+    window = {"since": instant(since), **({"until": instant(until)} if until else {}), "source": source}
     with running_service(url) as ask:
         walk = Walk(ask, window, rate)
         before = walk.count()
@@ -122,7 +122,7 @@ def _show(walk: Walk, before: JsonObject, after: JsonObject) -> None:
     show(rows, False, ("became", "count", ""))
 
 
-def _instant(text: str) -> str:
+def instant(text: str) -> str:
     """ISO 8601 in UTC. Raises `Invalid`."""
     try:
         if ago := re.fullmatch(r"([0-9]{1,6})([mhd])", text):

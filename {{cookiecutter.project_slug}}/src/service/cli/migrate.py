@@ -61,7 +61,7 @@ def prepare(config: Settings, root: Path) -> Prepared:
     database = open_database(config.database_url)
 
     def fill(session: Session) -> Prepared:
-        installation.claim(session, config.profile.value)
+        installation.claim(session, config.profile.value, ACTOR)
         flags = store.add_missing(session, seed, ACTOR)
         known = {row.digest for row in releases.list_drafts(session)}
         new = [release for release in found if release.digest not in known]
@@ -72,7 +72,7 @@ def prepare(config: Settings, root: Path) -> Prepared:
         return Prepared(flags, [release.name for release in new], [])
 
     try:
-        migrate_database(database, root)
+        migrate_database(database, root, ACTOR)
         return database.write_sync(fill)
     finally:
         database.close_sync()

@@ -38,7 +38,7 @@ class ReviewDesk(Protocol):
     locks the item, calls `judge` with it, and commits the judgement, its audit row and its effect together.
     """
 
-    async def list(self, tenant: str, state: ReviewState | None, limit: int) -> list[ReviewItem]: ...
+    async def list(self, caller: Caller, state: ReviewState | None, limit: int) -> list[ReviewItem]: ...
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem: ...
 
@@ -54,7 +54,7 @@ class ReviewWork:
 
     async def list(self, caller: Caller, state: ReviewState | None, limit: int = 100) -> list[ReviewItem]:
         """The tenant's items in one state (None: all), oldest first, escalated before others."""
-        return await self.desk.list(caller.tenant, state, limit)
+        return await self.desk.list(caller, state, limit)
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem:
         """Take an item so that nobody else works on it. Claims expire, so a lost reviewer loses no item."""

@@ -211,6 +211,7 @@ class TriageTicket:
             trace_id=self.trace_id(),
             at=now,
             latency_ms=round((now - asked_at).total_seconds() * 1000) if asked_at else None,
+            flags={"ai": asked.ai_on, "auto": auto_allowed},
         )
 
 

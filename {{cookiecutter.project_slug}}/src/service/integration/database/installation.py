@@ -1,8 +1,11 @@
 """Whose database this is. Production is not what the operator's shell says, but what the database was migrated for."""
 
+from datetime import UTC, datetime
+
 from sqlalchemy.orm import Session
 
 from service.application.errors import Invalid
+from service.integration.database import audit
 from service.integration.database.tables import InstallationRow
 
 ONLY = 1
@@ -14,11 +17,12 @@ def profile_of(session: Session) -> str | None:
     return row.profile if row else None
 
 
-def claim(session: Session, profile: str) -> None:
+def claim(session: Session, profile: str, actor: str) -> None:
     """Make it this profile's. Raises `Invalid` when it is another's."""
     found = profile_of(session)
     if found is None:
         session.add(InstallationRow(id=ONLY, profile=profile))
         session.flush()
+        audit.append(session, audit.Entry(datetime.now(UTC), audit.SERVICE, actor, "installation.claimed", profile, {}))
     elif found != profile:
         raise Invalid(f"this database was migrated for {found}: set PROFILE={found}, or DATABASE_URL to another one")

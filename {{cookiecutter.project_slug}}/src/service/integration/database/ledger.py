@@ -12,7 +12,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy import ColumnElement, Update, and_, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from service.application.decision import Effect
+from service.application.decision import Effect, JsonObject
+from service.integration.database import audit
 from service.integration.database.session import Database
 from service.integration.database.tables import EffectRow, table_of
 
@@ -77,11 +78,11 @@ class SqlLedger:
 
     async def done(self, key: str, reference: str) -> None:
         change = self._change(key, state="done", reference=reference, last_error=None, leased_until=None)
-        await self._apply(change.where(EffectRow.state != "done"))
+        await self._end(key, change, "effect.done", {"reference": reference})
 
     async def failed(self, key: str, error: str) -> None:
         change = self._change(key, state="failed", last_error=error, leased_until=None)
-        await self._apply(change.where(EffectRow.state != "done"))
+        await self._end(key, change, "effect.failed", {})
 
     async def retry_in(self, key: str, seconds: float, error: str) -> None:
         due = self._clock() + timedelta(seconds=seconds)
@@ -90,6 +91,16 @@ class SqlLedger:
 
     def _change(self, key: str, now: datetime | None = None, **values: Any) -> Update:
         return update(EffectRow).where(EffectRow.key == key).values(updated_at=now or self._clock(), **values)
+
+    async def _end(self, key: str, change: Update, action: str, details: JsonObject) -> None:
+        ended = change.where(EffectRow.state != "done").returning(EffectRow.tenant, EffectRow.decision_id)
+
+        def commit(session: Session) -> None:
+            for tenant, decision_id in session.execute(ended).all():
+                told = {"decision": decision_id, **details}
+                audit.append(session, audit.Entry(self._clock(), tenant, "worker", action, key, told))
+
+        await self._database.write(commit)
 
     async def _apply(self, change: Update) -> None:
         await self._database.write(lambda session: session.execute(change))

@@ -24,6 +24,11 @@ _INSERT_DECISION = insert(table_of(DecisionRow))
 _INSERT_PAYLOAD = insert(table_of(PayloadRow))
 _INSERT_REVIEW = insert(table_of(ReviewItemRow))
 
+# What the audit log says of a decision: how it came about, never what was written. The digest is keyed.
+TOLD = (
+    "use_case", "input_digest", "disposition", "source", "degraded", "reason", "release", "prompt_version",
+    "model_version", "repaired", "taint", "supersedes",
+)  # fmt: skip
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _made, _review = table_of(DecisionRow), table_of(ReviewItemRow)
 
@@ -152,8 +157,7 @@ def store_decision(session: Session, decision: Decision, request: JsonObject) ->
     }
     session.execute(_INSERT_DECISION, row)
     session.execute(_INSERT_PAYLOAD, payload)
-    told = ("use_case", "disposition", "source", "degraded", "reason", "release", "model_version", "repaired", "taint")
-    details = {name: row[name] for name in told}
+    details = {name: row[name] for name in TOLD} | {"flags": decision.flags}
     audit.append(
         session, audit.Entry(decision.at, decision.tenant, decision.actor, "decision.made", decision.id, details)
     )

@@ -28,14 +28,22 @@ class SqlReviewDesk:
     def __init__(self, database: Database, enqueue: Enqueue, clock: Clock) -> None:
         self._database, self._enqueue, self._clock = database, enqueue, clock
 
-    async def list(self, tenant: str, state: ReviewState | None, limit: int) -> "list[ReviewItem]":
+    async def list(self, caller: Caller, state: ReviewState | None, limit: int) -> "list[ReviewItem]":
         now = self._clock()
         escalated_first = case((ReviewItemRow.disposition == "escalate", 0), else_=1)
-        query = _items(tenant).order_by(escalated_first, ReviewItemRow.opened_at, ReviewItemRow.id).limit(limit)
+        query = _items(caller.tenant).order_by(escalated_first, ReviewItemRow.opened_at, ReviewItemRow.id).limit(limit)
         if state is not None:
             query = query.where(in_state(state, now))
-        rows = await self._database.read(lambda session: session.execute(query).all())
-        return [_item(row, now) for row in rows]
+
+        def read(session: Session) -> "list[ReviewItem]":
+            items = [_item(row, now) for row in session.execute(query).all()]
+            if seen := [item.decision_id for item in items if item.request]:
+                which = state.value if state else "all"
+                told = {"decisions": seen}
+                audit.append(session, audit.Entry(now, caller.tenant, caller.subject, "reviews.read", which, told))
+            return items
+
+        return await self._database.write(read)
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem:
         return await self._database.write(lambda session: self._claim(session, caller, review_id))

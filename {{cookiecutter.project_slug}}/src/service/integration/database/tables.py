@@ -154,6 +154,19 @@ class AuditRow(Base):
     trace_id: Mapped[str | None]
 
 
+class AuditSealRow(Base):
+    """One audit row's place in the chain (audit_chain.py). Append-only; old ones go only with their rows."""
+
+    __tablename__ = "audit_seal"
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    audit_seq: Mapped[int] = mapped_column(BigInteger, unique=True)
+    previous: Mapped[str]
+    mac: Mapped[str]
+    key_id: Mapped[str]
+    sealed_at: Mapped[datetime]
+
+
 class ApiKeyRow(Base):
     """An API key by the SHA-256 of its secret; the secret itself is nowhere."""
 

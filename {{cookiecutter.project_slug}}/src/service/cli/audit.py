@@ -1,0 +1,117 @@
+"""`svc audit`: is the log whole? Give it to an auditor; let go of what is old enough."""
+
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from service.application.decision import JsonObject
+from service.application.errors import Invalid
+from service.application.identity import Role
+from service.cli.decisions import instant
+from service.cli.operator import READERS, AsJson, print_json, running_service, signed_in
+from service.integration import audit_chain
+from service.integration.database import audit, audit_reading
+from service.integration.database.audit_seals import newest_anchor
+from service.settings import Settings
+
+app = typer.Typer(help="The audit log: verify, export, prune.", no_args_is_help=True, add_completion=False)
+When = "ISO 8601 (UTC unless it names a zone), or how long ago: 30m, 4h, 2d."
+
+
+@app.command()
+def verify(
+    anchor: Annotated[str | None, typer.Option(help="POSITION:MAC noted earlier, or a worker's audit.anchors.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Verify an export instead, without a service.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="With --file: what the vault's audit_key is.")] = None,
+    url: Annotated[str | None, typer.Option(help="The service; else SVC_URL; else the `svc run` of VAR_DIR.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every seal; exit 1 if the log was tampered with. Without an anchor a log cut at its end looks whole."""
+    if bool(file) != bool(key_file):
+        raise Invalid("--file and --key-file go together")
+    found = _in_file(file, key_file) if file and key_file else _in_service(url, _anchor(anchor))
+    if as_json:
+        print_json(found)
+    else:
+        for flaw in found["flaws"]:
+            named = {"position": flaw["position"], "row": flaw["audit_seq"]}
+            where = ", ".join(f"{name} {number}" for name, number in named.items() if number)
+            print(f"{where}: {flaw['what']}" if where else flaw["what"])
+        print(f"{found['checked']} seals checked, {found['flawed']} flaws; head {found['head']}")
+    if found["flawed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    since: Annotated[str, typer.Option(help=When)],
+    until: Annotated[str | None, typer.Option(help="Only rows before this; the same forms.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only its rows; an auditor gets its own tenant's.")] = None,
+    format: Annotated[Literal["jsonl"], typer.Option(help="One row with its seal a line.")] = "jsonl",
+) -> None:
+    """Print rows, each with its seal. That it was done is the newest row of the log."""
+    begin, end = (datetime.fromisoformat(instant(text)) if text else datetime.now(UTC) for text in (since, until))
+    with signed_in(*READERS) as (database, who):
+        if Role.OPERATOR not in who.roles:
+            if tenant not in (None, who.tenant):
+                raise Invalid("an auditor's key exports its own tenant's rows")
+            tenant = who.tenant
+        window = {"since": begin.isoformat(), "until": end.isoformat(), "tenant": tenant}
+        entry = audit.Entry(datetime.now(UTC), who.tenant, who.subject, "audit.exported", tenant or "all", window)
+        database.write_sync(lambda session: audit.append(session, entry))
+        database.read_sync(
+            lambda session: sys.stdout.writelines(
+                json.dumps(line) + "\n" for line in audit_reading.export(session, begin, end, tenant)
+            )
+        )
+
+
+@app.command()
+def prune() -> None:
+    """Delete what is older than AUDIT_DAYS, but its newest row. Needs a database user who may: the tables' owner."""
+    days = Settings().audit.days
+    with signed_in(Role.OPERATOR) as (database, who):
+        now = datetime.now(UTC)
+        gone = database.write_sync(lambda session: audit_reading.prune(session, days, who.subject, now))
+    print(f"{gone} rows sealed more than {days} days ago are gone")
+
+
+def _in_service(url: str | None, anchor: str | None) -> JsonObject:
+    """Page after page."""
+    total: JsonObject = {"checked": 0, "flawed": 0, "flaws": [], "head": None}
+    with running_service(url) as ask:
+        more = True
+        while more:
+            page = ask("GET", "/v1/audit/verify", params={"after": total["head"], "anchor": anchor})
+            more = page.pop("more")
+            total = page | {name: total[name] + page[name] for name in ("checked", "flawed", "flaws")}
+    return total
+
+
+def _in_file(file: Path, key_file: Path) -> JsonObject:
+    """Each seal, and the links between neighbours: rows of other tenants or times may lie between two lines."""
+    try:
+        keys = audit_chain.Keys(lambda: key_file.read_text(encoding="utf-8"))
+        lines = [audit_reading.imported(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise Invalid(f"{error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise Invalid(f"{file} is not an export of `svc audit export`") from None
+    sealed = sorted(filter(None, lines), key=lambda one: one.seal.position)
+    flaws = audit_chain.check(keys, None, sealed, whole=False)
+    shown = [{"position": flaw.position, "audit_seq": flaw.audit_seq, "what": flaw.what} for flaw in flaws]
+    return {"checked": len(sealed), "flawed": len(flaws), "flaws": shown, "head": None}
+
+
+def _anchor(given: str | None) -> str | None:
+    if given is None or re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", given):
+        return given
+    found = newest_anchor(Path(given))
+    if found is None:
+        raise Invalid("--anchor is POSITION:MAC, or a file that holds such lines")
+    return f"{found[0]}:{found[1]}"

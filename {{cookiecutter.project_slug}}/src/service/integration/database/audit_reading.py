@@ -1,0 +1,137 @@
+"""What is read of the audit log, and the one way in which rows leave it: verification, export, pruning."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
+
+from service.application.decision import JsonObject
+from service.integration import audit_chain
+from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal, Sealed
+from service.integration.database import audit
+from service.integration.database.audit_seals import BEHIND_S, as_anchor, first_unsealed, parse_anchor, seal_at
+from service.integration.database.session import Database
+from service.integration.database.tables import AuditRow, AuditSealRow, table_of
+
+PAGE = 2000
+MOST_FLAWS = 20
+KEPT = timedelta(days=183)  # what triggers hold, too: migrations/versions/0005_audit.py
+PRUNED = "audit.pruned"
+
+_rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
+_SEAL_COLUMNS = [column.label(f"seal_{column.name}") for column in _seals.c]
+_SEALED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_seals.outerjoin(_rows, _rows.c.seq == _seals.c.audit_seq))
+_EXPORTED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_rows.outerjoin(_seals, _rows.c.seq == _seals.c.audit_seq))
+
+
+class Verifier:
+    """Verifies the chain page by page, so that neither a request nor a transaction lasts for long."""
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self._database, self._keys = database, keys
+
+    async def __call__(self, after: str | None, anchor: str | None) -> JsonObject:
+        """One page: `checked` seals that follow the anchor `after`, or the first; `flaws`; the `head` to go on after.
+
+        On the last page, where `more` is false, also whether `anchor` is in the chain and every row has its seal.
+        """
+        checked, head, flaws = await self._database.read(lambda session: self._page(session, after))
+        more = checked == PAGE
+        if not more:
+            flaws += await self._database.read(lambda session: _not_anchored(session, anchor))
+            flaws += await self._unsealed(empty=head is None)
+        shown = [asdict(flaw) for flaw in flaws[:MOST_FLAWS]]
+        return {"checked": checked, "head": head, "more": more, "flaws": shown, "flawed": len(flaws)}
+
+    def _page(self, session: Session, after: str | None) -> tuple[int, str | None, list[Flaw]]:
+        position, mac = parse_anchor(after) if after else (0, ORIGIN)
+        query = _SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
+        found = [_sealed(row) for row in session.execute(query).mappings()]
+        before = found.pop(0) if after and found else None
+        flaws = [] if not after or (before and before.seal.mac == mac) else [_flaw(position, "changed meanwhile")]
+        if before is None and found:
+            flaws += self._not_a_beginning(session, found[0])
+        flaws += audit_chain.check(self._keys, before, found)
+        last = found[-1].seal if found else before.seal if before else None
+        return len(found), as_anchor(last.position, last.mac) if last else None, flaws
+
+    def _not_a_beginning(self, session: Session, first: Sealed) -> list[Flaw]:
+        """Position 1, or one that a sealed row of the log says was pruned up to, when all before it was old enough."""
+        if first.seal.position == 1:
+            return [] if first.seal.previous == ORIGIN else [_flaw(1, "is linked to a seal before the first")]
+        told = _SEALED.where(_rows.c.action == PRUNED, _rows.c.object == f"position {first.seal.position}")
+        for row in session.execute(told).mappings():
+            pruning = _sealed(row)
+            old_enough = pruning.seal.sealed_at - first.seal.sealed_at >= KEPT
+            if old_enough and not audit_chain.flaw(self._keys.all(), pruning):
+                return []
+        return [_flaw(first.seal.position, "is the first, and no pruning that was allowed explains it")]
+
+    async def _unsealed(self, empty: bool) -> list[Flaw]:
+        found = await first_unsealed(self._database)
+        if found is None:
+            return [_flaw(None, "the log is empty, which it never is after a migration")] if empty else []
+        age = (datetime.now(UTC) - found[1]).total_seconds()
+        return [Flaw(None, found[0], f"has had no seal for {age:.0f} s")] if age > BEHIND_S else []
+
+
+def export(session: Session, since: datetime, until: datetime, tenant: str | None) -> Iterator[JsonObject]:
+    """Rows of [since, until) in the order of their numbers, each with its seal, or None for one not sealed yet."""
+    query = _EXPORTED.where(_rows.c.at >= since, _rows.c.at < until).order_by(_rows.c.seq)
+    if tenant is not None:
+        query = query.where(_rows.c.tenant == tenant)
+    for row in session.execute(query.execution_options(yield_per=PAGE)).mappings():
+        kept = {column.name: row[column.name] for column in _rows.c}
+        sealed = _sealed(row).seal if row["seal_mac"] else None
+        seal = {**asdict(sealed), "sealed_at": audit_chain.instant(sealed.sealed_at)} if sealed else None
+        yield {"row": {**kept, "at": audit_chain.instant(kept["at"])}, "seal": seal}
+
+
+def imported(line: JsonObject) -> Sealed | None:
+    """A line of an export; None for a row that had no seal yet. Raises `KeyError`, `TypeError`, `ValueError`."""
+    if line["seal"] is None:
+        return None
+    seal = {**line["seal"], "sealed_at": datetime.fromisoformat(line["seal"]["sealed_at"])}
+    return Sealed(Seal(**seal), {**line["row"], "at": datetime.fromisoformat(line["row"]["at"])})
+
+
+def prune(session: Session, days: int, actor: str, now: datetime) -> int:
+    """Take out all rows that were sealed before the last `days`, but the newest of them; returns how many.
+
+    That one stays as the beginning of what is left, and the row that is written here says so.
+    """
+    old = _seals.c.sealed_at < now - timedelta(days=days)
+    begins = session.scalar(select(func.max(_seals.c.position)).where(old))
+    gone = select(_seals.c.audit_seq).where(_seals.c.position < begins)
+    count = session.scalar(select(func.count()).select_from(gone.subquery())) if begins else 0
+    if not count:
+        return 0
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL statement_timeout = 0"))
+    entry = audit.Entry(now, audit.SERVICE, actor, PRUNED, f"position {begins}", {"rows": count, "days": days})
+    audit.append(session, entry)
+    session.execute(delete(_rows).where(_rows.c.seq.in_(gone)))
+    session.execute(delete(_seals).where(_seals.c.position < begins))
+    return count
+
+
+def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:
+    if anchor is None:
+        return []
+    position, mac = parse_anchor(anchor)
+    found = seal_at(session, position)
+    if found is None:
+        return [_flaw(position, "is not there, and the anchor says it was: the chain was cut, or pruned since")]
+    return [] if found.mac == mac else [_flaw(position, "is not what the anchor says it was: the chain was replaced")]
+
+
+def _sealed(row: Any) -> Sealed:
+    seal = Seal(**{column.name: row[f"seal_{column.name}"] for column in _seals.c})
+    return Sealed(seal, {c.name: row[c.name] for c in _rows.c} if row["seq"] is not None else None)
+
+
+def _flaw(position: int | None, what: str) -> Flaw:
+    return Flaw(position, None, what)

@@ -1,0 +1,185 @@
+"""Sealing the audit log: a chore of the worker, so that business transactions only append and never wait in a line.
+
+A row whose transaction committed late gets a later position: the chain is in the order in which rows became visible.
+"""
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+from sqlalchemy import bindparam, exists, func, insert, select, text
+from sqlalchemy.orm import Session
+
+from service.application.decision import JsonObject
+from service.integration import audit_chain
+from service.integration.audit_chain import Keys, Seal
+from service.integration.database.session import Database
+from service.integration.database.tables import AuditRow, AuditSealRow, table_of
+
+SEAL_EVERY_S, BEHIND_S = 1.0, 60.0
+BATCH = 500
+ANCHOR_EVERY_S, ANCHOR_EVERY_ROWS = 60.0, 1000
+# A transaction may commit when so many later rows have been sealed; once an hour all rows are looked at.
+LOOK_BACK, LOOK_AT_ALL_EVERY_S = 10_000, 3600.0
+STRIDE = 100_000  # rows that one statement looks at
+# Any number, always the same: one worker seals at a time.
+LOCK = 7_203_116
+
+_rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
+_NEWEST = select(_seals).order_by(_seals.c.position.desc()).limit(1)
+_AT = select(_seals).where(_seals.c.position == bindparam("position"))
+_INSERT = insert(_seals)
+_UNSEALED = (
+    select(_rows)
+    .where(_rows.c.seq >= bindparam("first"), ~exists().where(_seals.c.audit_seq == _rows.c.seq))
+    .order_by(_rows.c.seq)
+)
+_FIRST_UNSEALED = _UNSEALED.where(_rows.c.seq < bindparam("end")).with_only_columns(_rows.c.seq, _rows.c.at).limit(1)
+_SOME_UNSEALED = _UNSEALED.limit(BATCH)
+log = logging.getLogger(__name__)
+
+
+class ChainCut(Exception):
+    """The newest seal that this worker knows of is not in the database any more."""
+
+
+class Sealer:
+    """Seals what has no seal yet. The newest seal goes to the log and to `anchors`, a file, about once a minute.
+
+    Seals nothing, and says so each minute, when a seal it knows of is gone: somebody cut the chain or went back to a
+    backup, and what was lost must not be papered over.
+    """
+
+    def __init__(self, database: Database, keys: Keys, anchors: Path) -> None:
+        self._database, self._keys, self._anchors = database, keys, anchors
+        self._known = self._anchored = newest_anchor(anchors)
+        self._anchored_at = self._said_at = self._looked_at_all = datetime.min.replace(tzinfo=UTC)
+        self._sealed_until = datetime.now(UTC)
+        meter = metrics.get_meter("service")
+        age = "For how long there have been audit rows without a seal"
+        meter.create_observable_gauge("service.audit.unsealed_age", [self._observe_age], "s", age)
+
+    async def __call__(self, now: datetime) -> int:
+        """How many rows were sealed."""
+        sealed = 0
+        try:
+            while (first := await self._first_unsealed(now)) is not None:
+                made = await self._database.write(lambda session: self._seal(session, first[0], now))
+                if not made:  # another worker was faster, or is at it
+                    self._sealed_until = max(self._sealed_until, first[1])
+                    break
+                self._known, sealed = (made[-1].position, made[-1].mac), sealed + len(made)
+            else:
+                self._sealed_until = now
+        except ChainCut as error:
+            self._say(now, str(error))
+        finally:
+            if (behind := (now - self._sealed_until).total_seconds()) > BEHIND_S:
+                self._say(now, f"audit rows have waited for their seals for {behind:.0f} s")
+        self._anchor(now)
+        return sealed
+
+    async def _first_unsealed(self, now: datetime) -> tuple[int, datetime] | None:
+        newest = await self._database.read(self._intact_newest)
+        if newest is None or (now - self._looked_at_all).total_seconds() > LOOK_AT_ALL_EVERY_S:
+            found = await first_unsealed(self._database)
+            self._looked_at_all = self._looked_at_all if found else now
+            return found
+        return await first_unsealed(self._database, newest.audit_seq - LOOK_BACK)
+
+    def _seal(self, session: Session, first: int, now: datetime) -> list[Seal]:
+        postgres = session.get_bind().dialect.name == "postgresql"
+        if postgres and not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK}):
+            return []
+        before = self._intact_newest(session)
+        rows = session.execute(_SOME_UNSEALED, {"first": first}).mappings()
+        made = audit_chain.seal(self._keys, before, map(dict, rows), now)
+        if made:
+            session.execute(_INSERT, [columns_of(seal) for seal in made])
+        return made
+
+    def _intact_newest(self, session: Session) -> Seal | None:
+        """The newest seal. Raises `ChainCut`."""
+        if self._known is not None:
+            position, mac = self._known
+            found = seal_at(session, position)
+            if found is None or found.mac != mac:
+                raise ChainCut(
+                    f"the audit chain was cut or replaced: position {position} is not what it was, so nothing is "
+                    f"sealed. If a backup was restored, move {self._anchors} away and start the worker again"
+                )
+        row = session.execute(_NEWEST).mappings().one_or_none()
+        return Seal(**row) if row else None
+
+    def _anchor(self, now: datetime) -> None:
+        if self._known is None or self._known == self._anchored:
+            return
+        rows = self._known[0] - (self._anchored or (0,))[0]
+        if (now - self._anchored_at).total_seconds() >= ANCHOR_EVERY_S or rows >= ANCHOR_EVERY_ROWS:
+            anchor = as_anchor(*self._known)
+            log.info("audit chain sealed up to %s", anchor)
+            with self._anchors.open("a", encoding="ascii") as file:
+                file.write(f"{audit_chain.instant(now)} {anchor}\n")
+            self._anchored, self._anchored_at = self._known, now
+
+    def _say(self, now: datetime, what: str) -> None:
+        if (now - self._said_at).total_seconds() >= BEHIND_S:
+            log.error("%s", what)
+            self._said_at = now
+
+    def _observe_age(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation((datetime.now(UTC) - self._sealed_until).total_seconds())]
+
+
+async def first_unsealed(database: Database, first: int = 0) -> tuple[int, datetime] | None:
+    """Number and time of the first row without a seal, from `first` on."""
+    bounds = select(func.min(_rows.c.seq), func.max(_rows.c.seq)).where(_rows.c.seq >= first)
+    lowest, highest = await database.read(lambda session: session.execute(bounds).one())
+    for start in range(lowest, highest + 1, STRIDE) if highest is not None else ():
+        found = await database.read(partial(_first_unsealed, first=start, end=start + STRIDE))
+        if found is not None:
+            return found
+    return None
+
+
+def _first_unsealed(session: Session, first: int, end: int) -> tuple[int, datetime] | None:
+    found = session.execute(_FIRST_UNSEALED, {"first": first, "end": end}).one_or_none()
+    return (found.seq, found.at) if found else None
+
+
+def seal_at(session: Session, position: int) -> Seal | None:
+    """The seal at this position."""
+    row = session.execute(_AT, {"position": position}).mappings().one_or_none()
+    return Seal(**row) if row else None
+
+
+def columns_of(seal: Seal) -> JsonObject:
+    """The seal as a row."""
+    return {name: getattr(seal, name) for name in Seal.__slots__}
+
+
+def as_anchor(position: int, mac: str) -> str:
+    """What names a place in the chain outside the database."""
+    return f"{position}:{mac}"
+
+
+def parse_anchor(anchor: str) -> tuple[int, str]:
+    """Position and MAC. Raises `ValueError`."""
+    position, _, mac = anchor.partition(":")
+    if len(mac) != 64:
+        raise ValueError("an anchor is POSITION:MAC")
+    return int(position), mac
+
+
+def newest_anchor(file: Path) -> tuple[int, str] | None:
+    """The last whole line of a file of anchors; None without one."""
+    with suppress(OSError):
+        for line in reversed(file.read_text(encoding="ascii", errors="replace").splitlines()):
+            with suppress(ValueError):
+                return parse_anchor(line.rpartition(" ")[2])
+    return None
