@@ -206,7 +206,7 @@ async def worker(config: Settings) -> None:
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
-        seal = Sealer(store.database, Keys(known.audit_key.get_secret_value), config.var_dir / "audit.anchors")
+        seal = Sealer(store.database, Keys(held.known.audit_key.get_secret_value), config.var_dir / "audit.anchors")
         chores = [Chore("sweep", SWEEP_EVERY_S, reconcile), Chore("sealing", SEAL_EVERY_S, seal)]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)
