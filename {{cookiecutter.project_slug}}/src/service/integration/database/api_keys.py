@@ -81,6 +81,7 @@ def rotate_key(
     """
 
     def rotate(session: Session) -> str:
+        _one_at_a_time(session)
         now, row = datetime.now(UTC), _found(session, key_id)
         if (state := _info(row).state) != "valid":
             raise Invalid(f"the key {key_id} is {state}: create another one")
