@@ -10,7 +10,7 @@ import json
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.integration.chores import Chore
+from service.integration.database import installation
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
@@ -59,7 +60,7 @@ from service.integration.telemetry.setup import (
 from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
-from service.settings import Secrets, Settings, require
+from service.settings import Secrets, Settings, SettingsError, require
 
 SWEEP_EVERY_S = 2.0
 
@@ -104,6 +105,7 @@ class Store:
 def open_store(config: Settings, kind: str) -> Store:
     """Open the migrated database, load flags and releases, and be known as a process of this kind."""
     database = open_database(config.database_url)
+    _refuse_anothers(database, config)
     instrument_sql(database.engines)
     # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
     postgres = database.dialect == "postgresql"
@@ -121,6 +123,14 @@ def tokens(config: Settings, closing: AsyncExitStack) -> FindCaller | None:
         return None
     provider = Provider(**config.oidc.model_dump())
     return TokenCallers(SigningKeys(http_client(closing, 2.0), provider), provider).find
+
+
+def _refuse_anothers(database: Database, config: Settings) -> None:
+    """Raise `SettingsError` for another profile's database, which is not opened to this one's vault and issuer."""
+    with suppress(Unavailable):  # it may come later
+        found = database.read_sync(installation.profile_of)
+        if found not in (None, config.profile.value):
+            raise SettingsError(f"the database was migrated for {found}, and PROFILE is {config.profile.value}")
 
 
 def use_cases(

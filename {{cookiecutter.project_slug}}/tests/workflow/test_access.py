@@ -98,7 +98,8 @@ def test_good_tokens_are_accepted(here):
         "of text": provider.signed(json.dumps(provider.claims()), provider.keys["rsa"]),
         "an access token": provider.token(header={"typ": "at+jwt", "x-more": 1}),
         "no type": crafted({"alg": "ES256", "kid": "ec"}, provider.claims(), signer("ES256", provider.keys["ec"])),
-        "over for 25 s": provider.token(exp=int(time.time()) - 25),
+        "over for 20 s": provider.token(exp=int(time.time()) - 20),
+        "not yet for 20 s": provider.token(nbf=int(time.time()) + 20, iat=int(time.time()) + 20),
         "8 KB": provider.token(more="x" * 5000),
     }
     counted("good tokens", statuses(here, {name: bearer(token) for name, token in good.items()}), 200)
@@ -226,6 +227,8 @@ def test_a_token_and_a_key_of_the_same_name_are_two_people(here):
     first, second = (here.ask("POST", PATH, headers=h | same, json=CLEAR) for h in (named, token))
     assert (first.status_code, second.status_code) == (200, 200)
     assert first.json()["decision_id"] != second.json()["decision_id"]
+    assert here.ask("POST", PATH, headers=named | same, json=CLEAR).json() == first.json()
+    assert here.ask("POST", PATH, headers=token | same, json=CLEAR).json() == second.json()
     [item, *_] = here.ask("GET", DESK, headers=named).json()
     assert here.ask("POST", f"{DESK}/{item['id']}/claim", headers=token).json()["claimed_by"] == "oidc:ann"
     assert here.ask("POST", f"{DESK}/{item['id']}/claim", headers=named).status_code == 409
@@ -255,6 +258,8 @@ def test_another_tenants_things_are_not_there(of_two_tenants):
     asked_alike = here.ask("POST", PATH, headers=other | same, json=CLEAR | {"subject": "Another question"})
     assert asked_alike.status_code == 200
     assert asked_alike.json()["decision_id"] != decision
+    again = here.ask("POST", PATH, headers=owner | same, json=CLEAR)
+    assert again.json()["decision_id"] == decision
     assert here.ask("GET", DESK, headers=owner).json() == [item]
     print(f"\nanother tenant's ids: {probed} probes, wrong: {len(wrong)}", end="")
     assert probed >= 6
