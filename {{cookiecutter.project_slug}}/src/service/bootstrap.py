@@ -60,7 +60,7 @@ from service.integration.telemetry.setup import (
 from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
-from service.settings import Secrets, Settings, SettingsError, require
+from service.settings import Secrets, Settings, require
 
 SWEEP_EVERY_S = 2.0
 
@@ -103,9 +103,13 @@ class Store:
 
 
 def open_store(config: Settings, kind: str) -> Store:
-    """Open the migrated database, load flags and releases, and be known as a process of this kind."""
+    """Open the migrated database, load flags and releases, and be known as a process of this kind.
+
+    Raises `Invalid` when the database is another profile's.
+    """
     database = open_database(config.database_url)
-    _refuse_anothers(database, config)
+    with suppress(Unavailable):  # it may come later
+        database.read_sync(lambda session: installation.refuse_anothers(session, config.profile.value))
     instrument_sql(database.engines)
     # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
     postgres = database.dialect == "postgresql"
@@ -123,14 +127,6 @@ def tokens(config: Settings, closing: AsyncExitStack) -> FindCaller | None:
         return None
     provider = Provider(**config.oidc.model_dump())
     return TokenCallers(SigningKeys(http_client(closing, 2.0), provider), provider).find
-
-
-def _refuse_anothers(database: Database, config: Settings) -> None:
-    """Raise `SettingsError` for another profile's database, which is not opened to this one's vault and issuer."""
-    with suppress(Unavailable):  # it may come later
-        found = database.read_sync(installation.profile_of)
-        if found not in (None, config.profile.value):
-            raise SettingsError(f"the database was migrated for {found}, and PROFILE is {config.profile.value}")
 
 
 def use_cases(
