@@ -45,6 +45,11 @@ def crafted(header: Any, payload: Any, sign: Callable[[bytes], bytes] | bytes = 
     return f"{signed}.{b64(sign if isinstance(sign, bytes) else sign(signed.encode()))}"
 
 
+def signer(algorithm: str, key: Key) -> Callable[[bytes], bytes]:
+    """What signs by this algorithm, whether or not the key is meant for it."""
+    return lambda content: JWSRegistry.algorithms[algorithm].sign(content, key)
+
+
 @dataclass
 class IdentityProvider:
     """`faults` is what it does instead of answering: down, hang, html, empty, huge, redirect, other issuer."""
@@ -71,9 +76,8 @@ class IdentityProvider:
         return self.signed(self.claims(**changes), self.keys[kid], header)
 
     def signed(self, payload: Any, key: Key, header: Mapping[str, Any] | None = None) -> str:
-        algorithm = str(key.alg)
-        first = {"alg": algorithm, "typ": "JWT", "kid": key.kid, **(header or {})}
-        return crafted(first, payload, lambda content: JWSRegistry.algorithms[algorithm].sign(content, key))
+        first = {"alg": key.alg, "typ": "JWT", "kid": key.kid, **(header or {})}
+        return crafted(first, payload, signer(str(key.alg), key))
 
     async def discovery(self, _request: Request) -> Response:
         issuer = "https://elsewhere.example" if self.fault == "other issuer" else self.url

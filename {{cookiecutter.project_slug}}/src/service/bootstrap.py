@@ -10,7 +10,7 @@ import json
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +34,7 @@ from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.bootstrap_secrets import Held, hold_secrets
 from service.integration.audit_chain import Keys
 from service.integration.chores import Chore
+from service.integration.database import installation
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.audit_reading import Verifier
 from service.integration.database.audit_seals import SEAL_EVERY_S, Sealer
@@ -100,10 +101,13 @@ class Store:
 def open_store(config: Settings, kind: str, held: Held | None = None) -> Store:
     """Open the migrated database, load flags and releases, and be known as a process of this kind.
 
-    `held`: where its database user comes from, if that is the vault.
+    `held`: where its database user comes from, if that is the vault. Raises `Invalid` when the database is another
+    profile's.
     """
     user = held.database_user if held else None
     database = open_database(config.database_url, user)
+    with suppress(Unavailable):  # it may come later
+        database.read_sync(lambda session: installation.refuse_anothers(session, config.profile.value))
     instrument_sql(database.engines)
     # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
     postgres = database.dialect == "postgresql"

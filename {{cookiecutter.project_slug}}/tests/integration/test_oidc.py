@@ -5,11 +5,13 @@ import time
 
 import httpx2
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from service.application.errors import Unavailable
 from service.application.identity import Caller, Role
 from service.integration.oidc import COOLDOWN_S, FRESH_S, STALE_S, Provider, SigningKeys, TokenCallers
-from tests.identity_provider import AUDIENCE, generated, identity_provider
+from tests.identity_provider import AUDIENCE, crafted, generated, identity_provider, signer
 
 
 class Watch:
@@ -65,7 +67,6 @@ def test_a_token_makes_its_caller(provider, kid):
         ({"roles": None}, set()),
         ({"roles": []}, set()),
         ({"aud": ["another", AUDIENCE]}, {Role.REVIEWER}),
-        ({"exp": int(time.time()) - 20, "nbf": int(time.time()) + 20}, {Role.REVIEWER}),
     ],
 )
 def test_roles_are_those_of_the_claim_that_are_known_here(provider, changes, roles):
@@ -141,7 +142,7 @@ def test_unknown_keys_cost_the_provider_one_look_in_a_cooldown(provider):
     assert judged(provider, script) == [0, 2, 2]
 
 
-@pytest.mark.parametrize("fault", ["down", "hang", "html", "list", "empty", "huge", "redirect", "other issuer"])
+@pytest.mark.parametrize("fault", ["down", "html", "list", "empty", "huge", "redirect", "other issuer"])
 def test_without_the_provider_known_keys_count_for_an_hour(provider, fault):
     async def script(find, watch):
         assert await find(provider.token())
@@ -179,7 +180,8 @@ def test_a_service_that_never_had_keys_says_to_come_back_and_then_works(provider
     assert caller is not None
 
 
-def test_what_the_provider_publishes_besides_spoils_nothing(provider):
+def test_what_the_provider_publishes_besides_spoils_nothing_and_is_not_used(provider):
+    not_for_this = [generated("RS256", "enc", use="enc"), generated("RS256", "pss", alg="PS256")]
     provider.more = [
         None,
         "key",
@@ -188,11 +190,29 @@ def test_what_the_provider_publishes_besides_spoils_nothing(provider):
         {"kty": "RSA", "n": 1, "e": "AQAB", "kid": "odd"},
         {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA", "kid": "curve"},
         {"kty": "oct", "k": "c2VjcmV0", "kid": "shared", "alg": "HS256"},
-        generated("RS256", "for encryption", use="enc").as_dict(private=False),
+        *(key.as_dict(private=False) for key in not_for_this),
     ]
     assert found(provider, provider.token()) is not None
-    for key in (provider.more[-1], provider.more[-2]):
-        assert found(provider, provider.token(header={"kid": key["kid"]})) is None
+    assert found(provider, provider.token(header={"kid": "shared"})) is None
+    for key in not_for_this:
+        forged = crafted({"alg": "RS256", "kid": key.kid}, provider.claims(), signer("RS256", key))
+        assert found(provider, forged) is None
+
+
+def test_why_tokens_are_refused_is_counted(provider):
+    async def refuse():
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            reader, known = InMemoryMetricReader(), Provider(provider.url, AUDIENCE)
+            meter = MeterProvider([reader]).get_meter("test")
+            callers = TokenCallers(SigningKeys(http, known), known, meter)
+            bad = [provider.token(exp=1), provider.token(exp=1), provider.token(aud="x"), "x", provider.token(sub=" ")]
+            assert [await callers.find(token) for token in bad] == [None] * len(bad)
+            [resource] = reader.get_metrics_data().resource_metrics
+            [metric] = resource.scope_metrics[0].metrics
+            return {point.attributes["reason"]: point.value for point in metric.data.data_points}
+
+    counted = asyncio.run(refuse())
+    assert counted == {"expired_token": 2, "invalid_claim": 1, "decode_error": 1, "malformed": 1}
 
 
 def test_a_key_is_good_for_its_own_algorithm_only(provider):

@@ -1,17 +1,23 @@
 """`svc keys`, `svc flags`, `svc release`: who may do what, and what the commands print."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
 from service.application.errors import Invalid, Unavailable
 from service.cli import flags, keys, release
+from service.integration.database import api_keys
 from service.integration.database.api_keys import issue_key
 from service.integration.database.session import Database
+from service.integration.database.tables import ApiKeyRow, AuditRow
 from service.integration.flags import store
 from tests.example import AI_FLAG, RELEASE_FLAG
+from tests.integration.examples import rows
 from tests.integration.test_flag_provider import publish, seed
 
 
@@ -38,6 +44,67 @@ def test_the_first_key_needs_no_key_and_the_second_does(environment):
     assert run(keys.app, *create).exit_code == 0
     listed = json.loads(run(keys.app, "list", "--json").stdout)
     assert [key["subject"] for key in listed] == ["olga", "olga"]
+
+
+@pytest.mark.parametrize("roles", [("caller",), ("operator", "auditor")])
+def test_the_first_key_can_only_be_an_operators(environment, sqlite_database, roles):
+    options = [part for role in roles for part in ("--role", role)]
+    refused = run(keys.app, "create", "--subject", "olga", "--tenant", "acme", *options).exception
+    assert isinstance(refused, Invalid)
+    assert api_keys.list_keys(sqlite_database) == []
+
+
+@pytest.mark.parametrize("left", ["revoked", "deleted"])
+def test_there_is_no_second_first_key(environment, sqlite_database, left):
+    create = ("create", "--subject", "olga", "--tenant", "acme", "--role", "operator")
+    first = run(keys.app, *create).stdout.strip()
+    assert [(r.action, r.actor) for r in rows(sqlite_database, AuditRow)] == [("key.created", api_keys.FIRST)]
+    api_keys.revoke_key(sqlite_database, first.split("_")[1], "olga")
+    if left == "deleted":  # by hand, in SQL; the audit log remembers
+        sqlite_database.write_sync(lambda session: session.execute(delete(ApiKeyRow)))
+    assert isinstance(run(keys.app, *create).exception, Invalid)
+    assert len(api_keys.list_keys(sqlite_database)) == (left == "revoked")
+
+
+def test_of_two_who_make_the_first_key_at_once_one_succeeds(database, monkeypatch, tmp_path):
+    def first(n: int) -> bool:
+        try:
+            return bool(issue_key(database, f"o{n}", "acme", {"operator"}, actor=api_keys.FIRST))
+        except Invalid:
+            return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(first, range(8))) == 1
+
+
+def test_a_key_is_rotated_by_a_command_and_ends_by_itself(environment, sqlite_database):
+    mine = issue_key(sqlite_database, "olga", "acme", {"operator"})
+    theirs = issue_key(sqlite_database, "app", "acme", {"caller"}).split("_")[1]
+    environment.setenv("SVC_API_KEY", mine)
+    told = json.loads(run(keys.app, "rotate", theirs, "--overlap", "1", "--days", "30", "--json").stdout)
+    assert (told["subject"], told["tenant"], told["roles"]) == ("app", "acme", ["caller"])
+    listed = {key["id"]: key for key in json.loads(run(keys.app, "list", "--json").stdout)}
+    left = {name: datetime.fromisoformat(listed[name]["expires_at"]) - datetime.now(UTC) for name in listed}
+    assert timedelta(minutes=59) < left[theirs] < timedelta(hours=1)
+    assert timedelta(days=29) < left[told["id"]] < timedelta(days=30)
+    assert timedelta(days=89) < left[mine.split("_")[1]] < timedelta(days=90)
+
+
+@pytest.mark.parametrize(
+    "wrong", [("rotate", "x", "--overlap", "169"), ("rotate", "x", "--days", "367"), ("rotate", "x", "--overlap", "-1")]
+)
+def test_what_no_key_may_be_is_wrong_use(environment, wrong):
+    assert run(keys.app, *wrong).exit_code == 2
+    create = ("create", "--subject", "olga", "--tenant", "acme", "--role", "operator")
+    assert run(keys.app, *create, "--days", "0").exit_code == run(keys.app, *create, "--days", "367").exit_code == 2
+
+
+def test_an_operator_whose_key_ends_soon_is_told(environment, sqlite_database):
+    soon = datetime.now(UTC) + timedelta(days=13, minutes=1)
+    for subject, expires_at in (("olga", soon), ("oscar", None)):
+        environment.setenv("SVC_API_KEY", key := issue_key(sqlite_database, subject, "acme", {"operator"}, expires_at))
+        warning = f"svc: your key ends in 13 days: svc keys rotate {key.split('_')[1]}\n"
+        assert run(keys.app, "list").stderr == (warning if expires_at else "")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +154,8 @@ def test_tables_show_lists_dates_and_gaps_for_people(environment, sqlite_databas
     publish(sqlite_database, "7")
     environment.setenv("SVC_API_KEY", issue_key(sqlite_database, "x", "acme", {"auditor", "caller"}))
     head, key = (line.split() for line in run(keys.app, "list").stdout.splitlines())
-    assert head == ["ID", "SUBJECT", "TENANT", "ROLES", "CREATED", "AT", "STATE"]
-    assert (key[1:4], key[5]) == (["x", "acme", "auditor,caller"], "valid")
+    assert head == ["ID", "SUBJECT", "TENANT", "ROLES", "CREATED", "AT", "EXPIRES", "AT", "STATE"]
+    assert (key[1:4], key[6]) == (["x", "acme", "auditor,caller"], "valid")
     assert run(release.app, "list").stdout.splitlines()[1].split()[1] == "7"
     assert "doc" not in run(flags.app, "history").stdout.casefold()
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from service.application.errors import Invalid
 from service.application.release import Code, Gate, Release, Step
+from service.bootstrap import open_store
 from service.cli import release as release_command
 from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError
@@ -302,6 +303,8 @@ def test_a_database_is_productions_for_good_whatever_a_shell_says(tmp_path, monk
     database.write_sync(lambda session: session.execute(text("UPDATE installation SET profile = 'production'")))
     with pytest.raises(Invalid, match="was migrated for production: set PROFILE=production"):
         prepare(Settings(process={"profile": "development"}, database={"url": url}), project_root())
+    with pytest.raises(Invalid, match="was migrated for production: set PROFILE=production"):
+        open_store(Settings(process={"profile": "development"}, database={"url": url}), "api")
     monkeypatch.setenv("SVC_API_KEY", issue_key(database, "olga", "acme", {"operator"}))
     monkeypatch.setenv("DATABASE_URL", url)
     name = rows(database, ReleaseRow)[0].name

@@ -19,7 +19,11 @@ from service.api.authentication import presented
         (["svk_a", "svk_b"], [], None),
         ([], ["Bearer svk_a", "Bearer svk_b"], None),
         (["svk_ä"], [], None),
-        (["k" * 201], [], None),
+        (["svk_".ljust(201, "k")], [], None),
+        (["a.b.c"], [], None),
+        ([], ["Bearer a.b.c"], "a.b.c"),
+        ([], ["Bearer " + "k" * 8193], None),
+        ([], ["Bearer " + "svk_".ljust(201, "k")], None),
     ],
 )
 def test_exactly_one_well_formed_credential_counts(api_keys, authorizations, expected):

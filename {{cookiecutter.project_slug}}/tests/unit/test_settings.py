@@ -14,11 +14,20 @@ GOOD = {
     "BUDGET_RELEASE_USD": "500",
     "PII_NAMES_EXCEPTION": "Jo Doe, 2999-12-31, the form has no field for a name",
 }
+TOKENS = {"OIDC_ISSUER": "https://idp.example", "OIDC_AUDIENCE": "us"}
 
 
 @pytest.fixture
 def environment(monkeypatch):
-    for name in [*GOOD, *(field.upper() for field in Secrets.model_fields), "BACKUP_MODEL_NAME", "PORT", "PGPASSWORD"]:
+    for name in [
+        *GOOD,
+        *TOKENS,
+        "OIDC_JWKS_URL",
+        *(field.upper() for field in Secrets.model_fields),
+        "BACKUP_MODEL_NAME",
+        "PORT",
+        "PGPASSWORD",
+    ]:
         monkeypatch.delenv(name, raising=False)
 
     def put(**values):
@@ -42,7 +51,7 @@ def test_development_needs_nothing(environment):
 
 
 def test_a_production_environment_is_accepted(environment):
-    environment(**GOOD)
+    environment(**GOOD, **TOKENS)
     assert started().profile == "production"
 
 
@@ -77,6 +86,13 @@ def test_a_production_environment_is_accepted(environment):
         ({"TICKETING_URL": "tickets.example"}, "TICKETING_URL is no URL"),
         ({"VAULT_ADDR": "vault:8200"}, "VAULT_ADDR is no URL"),
         ({"INFERENCE_URL": "http://a, http://b:99999"}, "INFERENCE_URL"),
+        ({"OIDC_ISSUER": "http://idp.example", "OIDC_AUDIENCE": "us"}, "https in OIDC_ISSUER"),
+        ({**TOKENS, "OIDC_JWKS_URL": "http://idp.example/keys"}, "https in OIDC_JWKS_URL"),
+        ({**TOKENS, "OIDC_JWKS_URL": "https://u:secret@idp.example/keys"}, "password in OIDC_JWKS_URL"),
+        ({**TOKENS, "OIDC_ISSUER": "idp.example"}, "OIDC_ISSUER is no URL"),
+        ({**TOKENS, "OIDC_AUDIENCE": ""}, "both OIDC_ISSUER and OIDC_AUDIENCE"),
+        ({**TOKENS, "OIDC_ISSUER": ""}, "both OIDC_ISSUER and OIDC_AUDIENCE"),
+        ({"OIDC_JWKS_URL": "https://idp.example/keys"}, "both OIDC_ISSUER and OIDC_AUDIENCE"),
         ({"MODEL_OUTPUT": "maybe"}, "MODEL_OUTPUT"),
         ({"PORT": "many"}, "PORT"),
         ({"REDIS_URL": "redis://:secret@redis.internal"}, "password in REDIS_URL"),

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HTTP = httpx2.Client(timeout=30)  # one for all: making a client takes longer than most requests
 OF_THE_USER = (
     "DATABASE_URL", "VAULT_ADDR", "MODEL_URL", "BACKUP_MODEL_URL", "INFERENCE_URL", "TICKETING_URL", "SVC_API_KEY",
-    "PROFILE", "INFERENCE",
+    "PROFILE", "INFERENCE", "OIDC_ISSUER", "OIDC_AUDIENCE", "OIDC_JWKS_URL",
 )  # fmt: skip
 
 

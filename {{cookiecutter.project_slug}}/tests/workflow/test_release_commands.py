@@ -226,6 +226,11 @@ def newer_release(stack: Stack, old: str) -> str:
     return newer.name
 
 
+def leaked_key(stack: Stack) -> str:
+    create = ("keys", "create", "--subject", "leaky", "--tenant", "acme", "--role", "caller", "--json")
+    return str(json.loads(stack.done(*create))["id"])
+
+
 def commands(document: str) -> list[list[str]]:
     """The `svc` commands in the shell blocks of each section that has any, as they are typed."""
     sections = re.split(r"^## ", (ROOT / document).read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -241,7 +246,9 @@ def test_what_the_documents_tell_operators_to_type_works_as_it_stands(stack, sec
     with_a_way_back(stack, second)
     before = stack.get("/v1/flags", "operator").json()["revision"]
     for line in section:
-        arguments = shlex.split(line.replace("RELEASE", second).replace("REVISION", str(before - 1)), comments=True)
+        line = line.replace("RELEASE", second).replace("REVISION", str(before - 1))
+        line = line.replace("KEY_ID", leaked_key(stack)) if "KEY_ID" in line else line
+        arguments = shlex.split(line, comments=True)
         key = "bob" if arguments[1] == "approve" else "operator"
         ended = stack.svc(*arguments) if arguments[1] == "evaluate" else None
         assert not ended or ended.returncode == 0, ended.stderr

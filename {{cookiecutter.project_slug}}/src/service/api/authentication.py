@@ -48,6 +48,7 @@ def presented(api_keys: list[str], authorizations: list[str]) -> str | None:
     if len(api_keys) + len(authorizations) != 1:
         return None
     credential = api_keys[0] if api_keys else _bearer(authorizations[0])
+    # The header for keys takes nothing else.
     longest = MAX_KEY_LENGTH if credential.startswith(KEY_PREFIX) else 0 if api_keys else MAX_TOKEN_LENGTH
     return credential if credential.isascii() and 0 < len(credential) <= longest else None
 

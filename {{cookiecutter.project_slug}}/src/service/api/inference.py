@@ -68,6 +68,7 @@ async def _authenticated(request: Request) -> None:
         raise HTTPException(401, "send the inference token", {"WWW-Authenticate": "Bearer"})
 
 
+_authenticated.required_roles = ("the API",)  # type: ignore[attr-defined]
 router = APIRouter(dependencies=[Depends(_authenticated)])
 
 

@@ -20,6 +20,7 @@ from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, Key
 from joserfc.jwt import JWTClaimsRegistry
 from opentelemetry import metrics
+from opentelemetry.metrics import Meter
 
 from service.application.decision import JsonObject
 from service.application.errors import Unavailable
@@ -66,20 +67,20 @@ class SigningKeys:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http, self._provider, self._cooldown_s, self._clock = http, provider, cooldown_s, clock
-        self._keys: dict[tuple[str, str], Key] = {}
+        self._keys: dict[str, Key] = {}
         self._looked_at = self._fetched_at = -math.inf
         self._failing = False
         self._looking: asyncio.Task[None] | None = None
 
-    async def find(self, algorithm: str, kid: str) -> Key | None:
-        """The key of this id for this algorithm. Raises `Unavailable` when no keys are at hand that still count."""
-        if (algorithm, kid) not in self._keys or self._age() > FRESH_S:
+    async def find(self, kid: str) -> Key | None:
+        """The key of this id. Raises `Unavailable` when no keys are at hand that still count."""
+        if kid not in self._keys or self._age() > FRESH_S:
             looking = self._look()
             if looking is not None and (not self._failing or self._age() > STALE_S):
                 await asyncio.shield(looking)
         if self._age() > STALE_S:
             raise Unavailable("the identity provider cannot be reached now", retry_after=math.ceil(self._cooldown_s))
-        return self._keys.get((algorithm, kid))
+        return self._keys.get(kid)
 
     def _age(self) -> float:
         return self._clock() - self._fetched_at
@@ -132,13 +133,13 @@ class SigningKeys:
 class TokenCallers:
     """Finds the caller that a token stands for, or None. Roles that this service does not know are ignored."""
 
-    def __init__(self, keys: SigningKeys, provider: Provider) -> None:
+    def __init__(self, keys: SigningKeys, provider: Provider, meter: Meter | None = None) -> None:
         self._keys, self._provider = keys, provider
         wanted: dict[str, Any] = {provider.tenant_claim: None, "exp": None, "sub": None}
         wanted |= {"iss": provider.issuer, "aud": provider.audience}
         wanted = {name: {"essential": True, "value": value} for name, value in wanted.items()}
         self._claims = JWTClaimsRegistry(leeway=LEEWAY_S, **wanted)
-        self._refused = metrics.get_meter("service").create_counter(
+        self._refused = (meter or metrics.get_meter("service")).create_counter(
             "service.tokens.refused", "{token}", "Bearer tokens that were refused, by reason"
         )
 
@@ -157,8 +158,8 @@ class TokenCallers:
         known_type = header.get("typ", "JWT").lower() in TYPES
         if algorithm not in KEY_TYPES or not isinstance(kid, str) or "crit" in header or not known_type:
             raise ValueError("a header that is not accepted")
-        key = await self._keys.find(algorithm, kid)
-        if key is None:
+        key = await self._keys.find(kid)
+        if key is None or key.key_type != KEY_TYPES[algorithm]:
             raise InvalidKeyIdError()
         if not jws.validate_compact(signed, key, registry=_SIGNED):
             raise BadSignatureError()
@@ -177,19 +178,17 @@ class TokenCallers:
         return Caller(OIDC_PREFIX + subject, tenant, frozenset(role for role in Role if role.value in roles))
 
 
-def _usable(document: JsonObject) -> dict[tuple[str, str], Key]:
-    """The public keys in it that sign by an accepted algorithm. One that is not understood spoils no other."""
-    usual = {key_type: algorithm for algorithm, key_type in KEY_TYPES.items()}
+def _usable(document: JsonObject) -> dict[str, Key]:
+    """The keys in it that may sign, by id. One that is not understood spoils no other."""
     found = {}
     given = document.get("keys")
     for each in given if isinstance(given, list) else []:
         try:
             key = JWKRegistry.import_key(each)
-            algorithm = key.alg or usual.get(key.key_type, "")
-            if KEY_TYPES.get(algorithm) == key.key_type and isinstance(key.kid, str) and key.get("use", "sig") == "sig":
-                found[algorithm, key.kid] = key
         except Exception:  # noqa: S112 - its maker is a stranger to this library
             continue
+        if key.kid and key.key_type in KEY_TYPES.values():
+            found[key.kid] = key
     if not found:
         raise _Unusable("none of its keys is usable")
     return found

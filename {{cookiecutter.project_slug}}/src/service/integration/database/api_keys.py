@@ -81,6 +81,7 @@ def rotate_key(
     """
 
     def rotate(session: Session) -> str:
+        _one_at_a_time(session)
         now, row = datetime.now(UTC), _found(session, key_id)
         if (state := _info(row).state) != "valid":
             raise Invalid(f"the key {key_id} is {state}: create another one")
@@ -142,7 +143,9 @@ def _issue(session: Session, holder: Caller, expires_at: datetime | None, actor:
     same = select(ApiKeyRow).where(ApiKeyRow.tenant == holder.tenant, ApiKeyRow.subject == holder.subject)
     valid = [key for key in map(_info, session.execute(same).scalars()) if key.state == "valid"]
     if len(valid) >= AT_ONCE:
-        named = " and ".join(f"{key.id} (until {key.expires_at or 'revoked'})" for key in valid)
+        named = " and ".join(
+            f"{key.id} (until {f'{key.expires_at:%Y-%m-%d %H:%M}' if key.expires_at else 'revoked'})" for key in valid
+        )
         raise Invalid(f"{holder.subject} of {holder.tenant} has two valid keys: {named}; revoke one of them first")
     roles = sorted(role.value for role in holder.roles)
     session.add(

@@ -17,12 +17,17 @@ def profile_of(session: Session) -> str | None:
     return row.profile if row else None
 
 
+def refuse_anothers(session: Session, profile: str) -> None:
+    """Raise `Invalid` when it is another profile's: its keys must not be served with this one's vault and issuer."""
+    found = profile_of(session)
+    if found not in (None, profile):
+        raise Invalid(f"this database was migrated for {found}: set PROFILE={found}, or DATABASE_URL to another one")
+
+
 def claim(session: Session, profile: str, actor: str) -> None:
     """Make it this profile's. Raises `Invalid` when it is another's."""
-    found = profile_of(session)
-    if found is None:
+    refuse_anothers(session, profile)
+    if profile_of(session) is None:
         session.add(InstallationRow(id=ONLY, profile=profile))
         session.flush()
         audit.append(session, audit.Entry(datetime.now(UTC), audit.SERVICE, actor, "installation.claimed", profile, {}))
-    elif found != profile:
-        raise Invalid(f"this database was migrated for {found}: set PROFILE={found}, or DATABASE_URL to another one")
