@@ -87,7 +87,8 @@ def _in_service(url: str | None, anchor: str | None) -> JsonObject:
     with running_service(url) as ask:
         more = True
         while more:
-            page = ask("GET", "/v1/audit/verify", params={"after": total["head"], "anchor": anchor})
+            params = {"after": total["head"], "anchor": anchor}
+            page = ask("GET", "/v1/audit/verify", params={name: at for name, at in params.items() if at})
             more = page.pop("more")
             total = page | {name: total[name] + page[name] for name in ("checked", "flawed", "flaws")}
     return total

@@ -105,8 +105,8 @@ def prune(session: Session, days: int, actor: str, now: datetime) -> int:
     """
     old = _seals.c.sealed_at < now - timedelta(days=days)
     begins = session.scalar(select(func.max(_seals.c.position)).where(old))
-    gone = select(_seals.c.audit_seq).where(_seals.c.position < begins)
-    count = session.scalar(select(func.count()).select_from(gone.subquery())) if begins else 0
+    gone = select(_seals.c.audit_seq).where(_seals.c.position < (begins or 0))
+    count = session.scalar(select(func.count()).select_from(gone.subquery()))
     if not count:
         return 0
     if session.get_bind().dialect.name == "postgresql":
