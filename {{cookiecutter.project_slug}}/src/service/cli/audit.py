@@ -20,6 +20,7 @@ from service.integration.database.audit_seals import newest_anchor
 from service.settings import Settings
 
 app = typer.Typer(help="The audit log: verify, export, prune.", no_args_is_help=True, add_completion=False)
+ANCHOR = re.compile("[0-9]{1,18}:[0-9a-f]{64}")
 When = "ISO 8601 (UTC unless it names a zone), or how long ago: 30m, 4h, 2d."
 
 
@@ -110,7 +111,7 @@ def _in_file(file: Path, key_file: Path) -> JsonObject:
 
 
 def _anchor(given: str | None) -> str | None:
-    if given is None or re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", given):
+    if given is None or ANCHOR.fullmatch(given):
         return given
     found = newest_anchor(Path(given))
     if found is None:
