@@ -22,6 +22,7 @@ from service.integration.database import audit_reading, audit_seals
 from service.integration.database.audit_seals import Sealer, columns_of
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow
+from service.integration.flags.processes import Presence
 from tests.integration.auditing import KEY, Log, append
 from tests.integration.examples import rows
 
@@ -65,6 +66,7 @@ def test_a_row_that_commits_late_gets_a_later_position(postgres_database, tmp_pa
     """Numbers are given out before the commit: the lower one may come last."""
     log = Log(postgres_database, tmp_path / "anchors")
     append(postgres_database, "first")
+    sealer = Sealer(postgres_database, log.keys, log.anchors)
     with Session(postgres_database.writer) as slow:
         slow.execute(
             text(
@@ -73,9 +75,9 @@ def test_a_row_that_commits_late_gets_a_later_position(postgres_database, tmp_pa
             )
         )
         append(postgres_database, "early")
-        assert log.seal() == 2
+        assert asyncio.run(sealer(NOW)) == 2
         slow.commit()
-    assert log.seal() == 1
+    assert asyncio.run(sealer(NOW)) == 1
     by_seq = {row.seq: row.object for row in rows(postgres_database, AuditRow)}
     order = [by_seq[seal.audit_seq] for seal in rows(postgres_database, AuditSealRow)]
     assert (list(by_seq.values()), order) == (["first", "late", "early"], ["first", "early", "late"])
@@ -298,6 +300,14 @@ def test_anchors_are_noted_when_there_is_news_at_most_once_a_minute(log, databas
         assert len(log.anchors.read_text().splitlines()) == expected, second
     log.anchors.write_text(log.anchors.read_text() + "2026-11-2")  # killed while it wrote
     assert audit_seals.as_anchor(*audit_seals.newest_anchor(log.anchors)) == log.verify()["head"]
+
+
+def test_the_kill_file_is_on_record_once_each_process_can_tell(database):
+    presence = Presence(database, "api", {}, "p-1")
+    for kill_file in (False, True, True, False):
+        presence.tell(1, kill_file)
+    told = [(row.actor, row.action) for row in rows(database, AuditRow)]
+    assert told == [("api p-1", "kill_file.set"), ("api p-1", "kill_file.removed")]
 
 
 class TestPruning:

@@ -172,3 +172,26 @@ def test_what_cannot_be_audited_is_not_done(service):
     finally:
         service.owner.execute("GRANT INSERT ON audit TO app_role_test_app")
     assert service.ask("caller", "POST", PATH, json=CLEAR).status_code == 200
+
+
+def test_a_command_as_this_role_is_refused_in_a_line(service):
+    as_app = make_url(f"postgresql://{service.app.info.user}@/{service.app.info.dbname}?host={service.app.info.host}")
+    given = clean_environment(
+        DATABASE_URL=as_app.render_as_string(hide_password=False), SVC_API_KEY=service.keys["operator"]
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "service",
+        "keys",
+        "create",
+        "--subject",
+        "x",
+        "--tenant",
+        "acme",
+        "--role",
+        "caller",
+    ]
+    ended = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert "DATABASE_URL must name the owner" in ended.stderr

@@ -20,6 +20,7 @@ from service.integration.database.audit_seals import newest_anchor
 from service.settings import Settings
 
 app = typer.Typer(help="The audit log: verify, export, prune.", no_args_is_help=True, add_completion=False)
+ANCHOR = re.compile("[0-9]{1,18}:[0-9a-f]{64}")
 When = "ISO 8601 (UTC unless it names a zone), or how long ago: 30m, 4h, 2d."
 
 
@@ -87,7 +88,8 @@ def _in_service(url: str | None, anchor: str | None) -> JsonObject:
     with running_service(url) as ask:
         more = True
         while more:
-            page = ask("GET", "/v1/audit/verify", params={"after": total["head"], "anchor": anchor})
+            params = {"after": total["head"], "anchor": anchor}
+            page = ask("GET", "/v1/audit/verify", params={name: at for name, at in params.items() if at})
             more = page.pop("more")
             total = page | {name: total[name] + page[name] for name in ("checked", "flawed", "flaws")}
     return total
@@ -109,7 +111,7 @@ def _in_file(file: Path, key_file: Path) -> JsonObject:
 
 
 def _anchor(given: str | None) -> str | None:
-    if given is None or re.fullmatch(r"[0-9]{1,18}:[0-9a-f]{64}", given):
+    if given is None or ANCHOR.fullmatch(given):
         return given
     found = newest_anchor(Path(given))
     if found is None:

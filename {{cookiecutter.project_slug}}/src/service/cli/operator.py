@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import httpx2
 import typer
+from sqlalchemy.exc import ProgrammingError
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
@@ -21,6 +22,7 @@ from service.settings import Profile, Settings
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Ask = Callable[..., JsonObject]
 READERS = (Role.OPERATOR, Role.AUDITOR)
+NO_PRIVILEGE = "42501"
 NO_KEY = "set SVC_API_KEY to an operator's API key"
 EXPIRES_SOON = timedelta(days=14)  # without one valid operator's key nobody can make another (docs/runbook.md)
 PATIENCE_S = 150.0  # longer than MODEL_DEADLINE_S can be
@@ -36,6 +38,10 @@ def opened() -> Iterator[Database]:
         raise
     except Unavailable as error:
         raise Unavailable(f"the database cannot be reached: {cause_of(error)}") from error
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != NO_PRIVILEGE:
+            raise
+        raise Invalid("this database user may not do that: DATABASE_URL must name the owner of the tables") from None
     finally:
         database.close_sync()
 

@@ -53,22 +53,10 @@ class Verifier:
         before = found.pop(0) if after and found else None
         flaws = [] if not after or (before and before.seal.mac == mac) else [_flaw(position, "changed meanwhile")]
         if before is None and found:
-            flaws += self._not_a_beginning(session, found[0])
+            flaws += _not_a_beginning(session, found[0].seal)
         flaws += audit_chain.check(self._keys, before, found)
         last = found[-1].seal if found else before.seal if before else None
         return len(found), as_anchor(last.position, last.mac) if last else None, flaws
-
-    def _not_a_beginning(self, session: Session, first: Sealed) -> list[Flaw]:
-        """Position 1, or one that a sealed row of the log says was pruned up to, when all before it was old enough."""
-        if first.seal.position == 1:
-            return [] if first.seal.previous == ORIGIN else [_flaw(1, "is linked to a seal before the first")]
-        told = _SEALED.where(_rows.c.action == PRUNED, _rows.c.object == f"position {first.seal.position}")
-        for row in session.execute(told).mappings():
-            pruning = _sealed(row)
-            old_enough = pruning.seal.sealed_at - first.seal.sealed_at >= KEPT
-            if old_enough and not audit_chain.flaw(self._keys.all(), pruning):
-                return []
-        return [_flaw(first.seal.position, "is the first, and no pruning that was allowed explains it")]
 
     async def _unsealed(self, empty: bool) -> list[Flaw]:
         found = await first_unsealed(self._database)
@@ -105,8 +93,8 @@ def prune(session: Session, days: int, actor: str, now: datetime) -> int:
     """
     old = _seals.c.sealed_at < now - timedelta(days=days)
     begins = session.scalar(select(func.max(_seals.c.position)).where(old))
-    gone = select(_seals.c.audit_seq).where(_seals.c.position < begins)
-    count = session.scalar(select(func.count()).select_from(gone.subquery())) if begins else 0
+    gone = select(_seals.c.audit_seq).where(_seals.c.position < (begins or 0))
+    count = session.scalar(select(func.count()).select_from(gone.subquery()))
     if not count:
         return 0
     if session.get_bind().dialect.name == "postgresql":
@@ -116,6 +104,15 @@ def prune(session: Session, days: int, actor: str, now: datetime) -> int:
     session.execute(delete(_rows).where(_rows.c.seq.in_(gone)))
     session.execute(delete(_seals).where(_seals.c.position < begins))
     return count
+
+
+def _not_a_beginning(session: Session, first: Seal) -> list[Flaw]:
+    """Only position 1, or one that the log says was pruned up to when it was old enough, may be the first."""
+    told = _SEALED.where(_rows.c.action == PRUNED, _rows.c.object == f"position {first.position}")
+    pruned_at = [_sealed(row).seal.sealed_at for row in session.execute(told).mappings()]
+    if first.position == 1 or any(at - first.sealed_at >= KEPT for at in pruned_at):
+        return []
+    return [_flaw(first.position, "is the first, and no pruning that was allowed explains it")]
 
 
 def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:

@@ -4,6 +4,7 @@ A row whose transaction committed late gets a later position: the chain is in th
 """
 
 import logging
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow, table_of
 
 SEAL_EVERY_S, BEHIND_S = 1.0, 60.0
-BATCH = 500
+BATCH, BATCHES_A_TURN = 2000, 10
 ANCHOR_EVERY_S, ANCHOR_EVERY_ROWS = 60.0, 1000
 # A transaction may commit when so many later rows have been sealed; once an hour all rows are looked at.
 LOOK_BACK, LOOK_AT_ALL_EVERY_S = 10_000, 3600.0
@@ -33,7 +34,7 @@ LOCK = 7_203_116
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
 _NEWEST = select(_seals).order_by(_seals.c.position.desc()).limit(1)
 _AT = select(_seals).where(_seals.c.position == bindparam("position"))
-_INSERT = insert(_seals)
+_INSERT = insert(_seals).returning(_seals.c.position)  # or the driver would send row after row
 _UNSEALED = (
     select(_rows)
     .where(_rows.c.seq >= bindparam("first"), ~exists().where(_seals.c.audit_seq == _rows.c.seq))
@@ -59,7 +60,7 @@ class Sealer:
         self._database, self._keys, self._anchors = database, keys, anchors
         self._known = self._anchored = newest_anchor(anchors)
         self._anchored_at = self._said_at = self._looked_at_all = datetime.min.replace(tzinfo=UTC)
-        self._sealed_until = datetime.now(UTC)
+        self._look_from, self._sealed_until = 0, datetime.now(UTC)
         meter = metrics.get_meter("service")
         age = "For how long there have been audit rows without a seal"
         meter.create_observable_gauge("service.audit.unsealed_age", [self._observe_age], "s", age)
@@ -68,14 +69,13 @@ class Sealer:
         """How many rows were sealed."""
         sealed = 0
         try:
-            while (first := await self._first_unsealed(now)) is not None:
-                made = await self._database.write(lambda session: self._seal(session, first[0], now))
-                if not made:  # another worker was faster, or is at it
-                    self._sealed_until = max(self._sealed_until, first[1])
+            for _ in range(BATCHES_A_TURN):
+                first = await self._first_unsealed(now)
+                self._sealed_until = max(self._sealed_until, min(first[1], now) if first else now)
+                made = await self._database.write(partial(self._seal, first=first[0], now=now)) if first else []
+                if not made:  # there are none, or another worker is at it
                     break
                 self._known, sealed = (made[-1].position, made[-1].mac), sealed + len(made)
-            else:
-                self._sealed_until = now
         except ChainCut as error:
             self._say(now, str(error))
         finally:
@@ -86,11 +86,12 @@ class Sealer:
 
     async def _first_unsealed(self, now: datetime) -> tuple[int, datetime] | None:
         newest = await self._database.read(self._intact_newest)
-        if newest is None or (now - self._looked_at_all).total_seconds() > LOOK_AT_ALL_EVERY_S:
-            found = await first_unsealed(self._database)
-            self._looked_at_all = self._looked_at_all if found else now
-            return found
-        return await first_unsealed(self._database, newest.audit_seq - LOOK_BACK)
+        if (now - self._looked_at_all).total_seconds() > LOOK_AT_ALL_EVERY_S:
+            self._look_from, self._looked_at_all = 0, now
+        look_from = min(self._look_from, newest.audit_seq - LOOK_BACK) if newest else 0
+        found = await first_unsealed(self._database, look_from)
+        self._look_from = found[0] if found else sys.maxsize
+        return found
 
     def _seal(self, session: Session, first: int, now: datetime) -> list[Seal]:
         postgres = session.get_bind().dialect.name == "postgresql"

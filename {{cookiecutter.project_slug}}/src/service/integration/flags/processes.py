@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.application.decision import JsonObject
 from service.application.errors import Unavailable
 from service.application.switchboard import Process
+from service.integration.database import audit
 from service.integration.database.columns import UtcDateTime
 from service.integration.database.session import Database
 from service.integration.database.tables import ProcessRow
@@ -40,8 +41,16 @@ class Presence:
         if self._told == (revision, kill_file) and now - self._told_at < HEARTBEAT_S:
             return
         row = {"kind": self.kind, "flag_rev": revision, "kill_file": kill_file, "code": self.code}
+        was_there = self._told is not None and self._told[1]
+
+        def put(session: Session) -> None:
+            at = _put(session, self.id, row)
+            if kill_file != was_there:
+                action, actor = f"kill_file.{'set' if kill_file else 'removed'}", f"{self.kind} {self.id}"
+                audit.append(session, audit.Entry(at, audit.SERVICE, actor, action, "AI_OFF", {}))
+
         try:
-            self.database.write_sync(lambda session: _put(session, self.id, row))
+            self.database.write_sync(put)
         except Unavailable as error:
             log.debug("presence could not be told: %s", error)
         else:
@@ -84,7 +93,7 @@ def wait_for(database: Database, revision: int, seconds: float) -> tuple[list[Pr
         time.sleep(0.005)
 
 
-def _put(session: Session, id_: str, row: JsonObject) -> None:
+def _put(session: Session, id_: str, row: JsonObject) -> datetime:
     if session.get_bind().dialect.name == "postgresql":  # whoever holds this row must not hold up the next flip
         session.execute(text("SET LOCAL lock_timeout = '200ms'"))
     now = _now(session)
@@ -92,6 +101,7 @@ def _put(session: Session, id_: str, row: JsonObject) -> None:
     if changed.rowcount == 0:  # type: ignore[attr-defined]
         session.add(ProcessRow(id=id_, **row, seen_at=now))
         session.execute(delete(ProcessRow).where(ProcessRow.seen_at < now - FORGET_AFTER))
+    return now
 
 
 def _now(session: Session) -> datetime:
