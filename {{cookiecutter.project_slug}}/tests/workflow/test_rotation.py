@@ -52,25 +52,26 @@ KEYS = {"audit_key": "a" * 64, "payload_key": "p" * 64}
 
 @dataclass
 class Guard:
-    """In front of a stand-in: 401 for any key but the newest, and the one before for a few seconds more."""
+    """In front of a stand-in: 401 for any key but the newest and, some seconds more, the one before."""
 
     behind: object
-    keys: list[tuple[str, float]] = field(default_factory=list)
+    until: dict[str, float] = field(default_factory=dict)
     refused: int = 0
     seen: Counter[str] = field(default_factory=Counter)
 
-    def expect(self, key: str) -> None:
-        self.keys.append((key, time.monotonic()))
+    def accept(self, key: str) -> None:
+        self.until[key] = float("inf")
 
-    def accepts(self, key: str) -> bool:
-        until = {old: since + OLD_KEY_WORKS_S for (old, _), (_, since) in zip(self.keys, self.keys[1:], strict=False)}
-        return key == self.keys[-1][0] or until.get(key, 0) > time.monotonic()
+    def replaced_by(self, key: str) -> None:
+        """From now on nobody can read the older ones in the vault."""
+        ends = time.monotonic() + OLD_KEY_WORKS_S
+        self.until |= {old: min(until, ends) for old, until in self.until.items() if old != key}
 
     async def __call__(self, scope, receive, send) -> None:
         given = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
         if scope["method"] == "POST":
             self.seen[given] += 1
-            if not self.accepts(given):
+            if self.until.get(given, 0) < time.monotonic():
                 self.refused += 1
                 await send({"type": "http.response.start", "status": 401, "headers": []})
                 await send({"type": "http.response.body", "body": b"{}"})
@@ -102,10 +103,12 @@ class Running:
     def rotate(self, number: int) -> None:
         """New keys for the model and the ticketing system, accepted there before anybody can have them."""
         model, token = f"model-key-{number}", f"ticketing-token-{number}"
-        self.model.expect(model)
-        self.ticketing.expect(token)
+        self.model.accept(model)
+        self.ticketing.accept(token)
         self.bao.put("api", digest_key="d" * 64, model_api_key=model, **KEYS)
+        self.model.replaced_by(model)
         self.bao.put("worker", ticketing_token=token, **KEYS)
+        self.ticketing.replaced_by(token)
 
     def ready(self) -> tuple[int, object]:
         answer = httpx2.get(f"{self.url}/health/ready", timeout=15)
@@ -283,8 +286,8 @@ class Outage:
             if len(part := [answer for answer in got if begin <= answer.at < end]) > 1:
                 say(f"vault {what}", part)
         print(
-            f"\nsealed at {self.sealed_at:.1f} s, back {self.back_at:.1f}, fresh {self.fresh_at - self.back_at:.1f} s later; "
-            f"readiness: {[f'{at:.1f} s: {status}, {said}' for at, status, said in changes(self.ready)]}",
+            f"\nsealed at {self.sealed_at:.1f} s, back {self.back_at:.1f}, fresh {self.fresh_at:.1f}"
+            f"; readiness: {[f'{at:.1f} s: {status}, {said}' for at, status, said in changes(self.ready)]}",
             end="",
         )
 
