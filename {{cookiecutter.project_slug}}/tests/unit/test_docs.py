@@ -51,7 +51,10 @@ def test_the_settings_table_is_complete_and_true():
     # The table holds what the processes read; WORKER_VAULT_SECRET_ID_FILE is read by `svc run` only.
     table = text("README.md").partition("## Settings")[2].partition("## Where")[0]
     documented = {
-        n for row in table.splitlines() if row.startswith("| `") for n in re.findall(r"`([A-Z_]+)`", row.split("|")[1])
+        n
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for n in re.findall(r"`([A-Z][A-Z0-9_]+)`", row.split("|")[1])
     }
     assert documented == known
 
