@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from service.bootstrap import _keyed_digest
 from service.integration.database.migrate import migrate
 from service.integration.database.session import Database, open_database
 from service.integration.flags.listener import Listener
@@ -349,6 +350,16 @@ def test_mounted_files_are_read_again_when_they_change(tmp_path):
     assert str(keeper.check()).startswith("the last good ones")
     with pytest.raises(VaultUnavailable, match=r"SECRETS_DIR .* lacks ticketing_token"):
         MountedFiles(mounted, FIELDS).news()
+
+
+def test_what_is_made_with_a_secret_is_made_with_the_newest():
+    known = Secrets.model_validate({"digest_key": "old"})
+    digest = _keyed_digest(known)
+    before = digest({"a": 1})
+    known.replace({"digest_key": "new"})
+    after = digest({"a": 1})
+    known.replace({"digest_key": "old"})
+    assert digest({"a": 1}) == before != after
 
 
 def test_secrets_of_one_process_do_not_become_anothers():

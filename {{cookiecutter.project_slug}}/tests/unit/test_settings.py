@@ -101,6 +101,13 @@ def test_a_model_for_names_makes_the_exception_unnecessary(environment):
     assert started().data.spacy_model == "en_core_web_sm"
 
 
+def test_what_the_shell_calls_like_a_field_is_no_setting(environment):
+    environment(**GOOD, PATH="/bin", LANGUAGE="en_US:en", URL="http://elsewhere", NAME="somebody", ADDR="http://x")
+    settings = started()
+    assert (settings.vault.path, settings.data.language, settings.ticketing.url) == ("", "en", "")
+    assert (settings.model.name, settings.vault.addr) == (GOOD["MODEL_NAME"], GOOD["VAULT_ADDR"])
+
+
 def test_a_dotenv_file_is_not_read(environment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("MODEL_NAME=from-dotenv\nMODEL_API_KEY=from-dotenv\n")
