@@ -90,7 +90,7 @@ class Vault:
         return [
             f"{name} is not the key in the vault, and the vault's is used; to replace it while this runs: "
             f"BAO_ADDR={self.address} BAO_TOKEN=<root_token in {root}> "
-            f"{_binary()} kv patch -mount={MOUNT} {self._slug}/app {field}=<new key>; then start again"
+            f"{_binary()} kv patch -mount={MOUNT} {self._slug}/app {field}=<new key>; it is then used at once"
             for field, name in TAKEN_FROM_ENVIRONMENT.items()
             if environment.get(name) and environment[name] != kept[field]
         ]

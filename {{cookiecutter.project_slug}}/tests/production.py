@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,8 +162,32 @@ def set_up_vault(bao: Bao, postgres: Postgres | None, database: str, **environme
     return ran.stdout
 
 
-def svc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of the service, to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "service", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+def owner_url(postgres: Postgres, database: str, folder: Path) -> str:
+    """For migrations: a password file proves the owner, as libpq reads it."""
+    file = folder / "owner.pgpass"
+    file.write_text(f"*:*:*:{database}_owner:{FIRST_PASSWORD}\n")
+    file.chmod(0o600)
+    return f"{postgres.url(f'{database}_owner', database)}&passfile={file}"
+
+
+@contextmanager
+def process(command: str, log: Path, ready: Callable[[], bool], **environment: str) -> Iterator[None]:
+    """`svc command` until the block ends, from when it is ready. `environment` is all that it gets beside ours."""
+    with log.open("ab") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "service", command], cwd=ROOT, env=environment, stdout=out, stderr=out
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not ready():
+            assert running.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, f"svc {command} is not ready: {log.read_text()}"
+            time.sleep(0.05)
+        yield
+    finally:
+        running.terminate()
+        try:
+            running.wait(30)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()

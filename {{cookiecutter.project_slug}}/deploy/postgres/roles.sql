@@ -4,7 +4,7 @@
 --
 --   DATABASE_owner  logs in for `svc migrate`, owns every table, the job engine's schema too
 --   DATABASE_app    does not log in: what the running service may do. The vault's short-lived users are its members
---   DATABASE_vault  logs in for the vault: makes and drops those users, reads and writes no row
+--   DATABASE_vault  logs in for the vault: makes and drops those users and ends their sessions, reads and writes no row
 --
 -- How the two that log in prove themselves (certificate, peer, password) is yours to set; here they get no password.
 DO $$
@@ -18,6 +18,7 @@ BEGIN
   IF to_regrole(quote_ident(app)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN', app); END IF;
   IF to_regrole(quote_ident(vault)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE', vault); END IF;
   EXECUTE format('GRANT %I TO %I WITH ADMIN OPTION', app, vault);
+  EXECUTE format('GRANT pg_signal_backend TO %I', vault);
 
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', db);
   EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO %I', db, owner);

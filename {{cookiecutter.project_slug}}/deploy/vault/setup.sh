@@ -38,7 +38,7 @@ if [ -n "${PG_URL:-}" ]; then
   fi
   "$CLI" write "database/roles/$SLUG" db_name="$SLUG" default_ttl="$DATABASE_TTL" max_ttl=24h \
     creation_statements="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE \"${database}_app\"" \
-    revocation_statements="DROP ROLE IF EXISTS \"{{name}}\""
+    revocation_statements="SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{{name}}'; DROP ROLE IF EXISTS \"{{name}}\""
 fi
 
 if [ -n "${K8S_HOST:-}" ]; then

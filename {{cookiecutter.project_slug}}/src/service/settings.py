@@ -32,7 +32,13 @@ class SettingsError(Exception):
 class Group(BaseSettings):
     """A group of settings: environment variables only, unknown ones ignored, values fixed after start."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        env_prefix="by_alias_only_",  # else fields' own names count, too: PATH, LANGUAGE, URL of the shell
+    )
 
     @classmethod
     def settings_customise_sources(

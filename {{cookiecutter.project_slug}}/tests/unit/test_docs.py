@@ -50,9 +50,8 @@ def test_the_settings_table_is_complete_and_true():
     known = {str(f.validation_alias) for group in groups for f in group.model_fields.values()}
     # The table holds what the processes read; WORKER_VAULT_SECRET_ID_FILE is read by `svc run` only.
     table = text("README.md").partition("## Settings")[2].partition("## Where")[0]
-    documented = {
-        n for row in table.splitlines() if row.startswith("| `") for n in re.findall(r"`([A-Z_]+)`", row.split("|")[1])
-    }
+    names = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    documented = {name for cell in names for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", cell)}
     assert documented == known
 
 

@@ -131,6 +131,13 @@ def test_production_limits_rates_and_hides_its_documentation_unless_told_otherwi
     assert (started().rates, started().api_docs) == ((50, 6000), True)
 
 
+def test_what_the_shell_calls_like_a_field_is_no_setting(environment):
+    environment(**GOOD, PATH="/bin", LANGUAGE="en_US:en", URL="http://elsewhere", NAME="somebody", ADDR="http://x")
+    settings = started()
+    assert (settings.vault.path, settings.data.language, settings.ticketing.url) == ("", "en", "")
+    assert (settings.model.name, settings.vault.addr) == (GOOD["MODEL_NAME"], GOOD["VAULT_ADDR"])
+
+
 def test_a_dotenv_file_is_not_read(environment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("MODEL_NAME=from-dotenv\nMODEL_API_KEY=from-dotenv\n")

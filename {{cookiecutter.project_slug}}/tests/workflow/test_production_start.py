@@ -41,6 +41,23 @@ def test_an_unreachable_vault_stops_the_start(tmp_path, command):
     assert "VAULT_ADDR" in ended.stderr
 
 
+def test_a_process_starts_with_what_it_needs_and_names_what_it_lacks(tmp_path):
+    """Mounted files: the worker takes them, the API misses its own."""
+    (mounted := tmp_path / "secrets").mkdir()
+    for name in ("ticketing_token", "audit_key", "payload_key"):
+        (mounted / name).write_text(f"{name}-planted")
+    ended = start("worker", tmp_path, SECRETS_DIR=str(mounted))
+    assert (ended.returncode, "set TICKETING_URL" in ended.stderr) == (2, True), ended.stderr
+    ended = start("serve", tmp_path, SECRETS_DIR=str(mounted))
+    assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
+    assert f"SECRETS_DIR {mounted} lacks digest_key, model_api_key" in ended.stderr
+    ended = start("serve", tmp_path, SECRETS_DIR=str(mounted), INFERENCE_URL="http://127.0.0.1:1")
+    assert "lacks digest_key, inference_token" in ended.stderr
+    ended = start("serve-inference", tmp_path, SECRETS_DIR=str(mounted))
+    assert "lacks model_api_key, inference_token" in ended.stderr
+    assert "planted" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -51,6 +68,9 @@ def test_an_unreachable_vault_stops_the_start(tmp_path, command):
         ({"BUDGET_TENANT_USD": ""}, "BUDGET_TENANT_USD"),
         ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
         ({"PORT": "eighty"}, "PORT"),
+        ({"DATABASE_CREDENTIALS": "yes"}, "DATABASE_CREDENTIALS"),
+        ({"DATABASE_CREDENTIALS": "vault", "SECRETS_DIR": "/nowhere"}, "unset SECRETS_DIR"),
+        ({"VAULT_K8S_ROLE": "api", "VAULT_ADDR": ""}, "set VAULT_ADDR"),
     ],
 )
 def test_what_production_must_not_have_stops_the_start(tmp_path, change, words):

@@ -16,7 +16,7 @@ async def live() -> JSONResponse:
 async def ready(request: Request) -> JSONResponse:
     """200 when no check says `false`. One that passes with a reservation says what it is.
 
-    A model outage is not unreadiness: the rules still answer. Nor is that of a vault, for as long as secrets do.
+    A model outage is not unreadiness: the rules still answer. Nor is that of the vault: last good secrets serve.
     """
     checks = await request.app.state.service.check()
     return JSONResponse({"ready": all(checks.values()), "checks": checks}, 200 if all(checks.values()) else 503)

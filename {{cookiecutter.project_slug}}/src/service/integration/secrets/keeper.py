@@ -1,8 +1,8 @@
 """Keeps a process's secrets, its vault token and its database user fresh, from a thread of its own.
 
 When the vault is away the last good values stay in use: the log says so once a minute, readiness and the metrics say
-since when. A process becomes unready only when its database user is about to expire, because then it can answer
-nobody; with secrets that are merely old it still can.
+since when. No process becomes unready by that alone. Postgres keeps connections whose user has expired, and a vault
+that is away drops nobody, so requests go on; if the database refuses after all, that is what readiness checks anyway.
 """
 
 import logging
@@ -17,7 +17,6 @@ from service.integration.secrets.sources import Source
 from service.integration.secrets.vault import Vault, VaultUnavailable
 
 SAY_AGAIN_S = 60.0
-NEARLY_OVER = 0.1  # of a database user's life
 log = logging.getLogger(__name__)
 
 
@@ -38,12 +37,8 @@ class DatabaseUser:
 
     @property
     def ttl_s(self) -> float:
-        """Seconds until the vault drops it."""
+        """Seconds until the vault drops it; until then, too, new connections are possible."""
         return max(0.0, self._ends_at - time.monotonic())
-
-    @property
-    def usable(self) -> bool:
-        return self.ttl_s > self._lease.ttl_s * NEARLY_OVER
 
     def refresh(self) -> None:
         """Fetch a new one if it is time. Raises `VaultUnavailable`; the old one then stays."""
@@ -88,10 +83,11 @@ class Keeper:
         return time.monotonic() - self._good_at
 
     def check(self) -> bool | str:
-        """For readiness: True when all is fresh, False when it soon cannot work any more, else what it works with."""
-        if self._user and not self._user.usable:
-            return False
-        return f"the last good ones, {self.age_s:.0f} s old" if self._trouble else True
+        """For readiness: True when all is fresh, else what this process works with instead."""
+        if not self._trouble:
+            return True
+        ended = "; the database user has expired" if self._user and not self._user.ttl_s else ""
+        return f"the last good ones, {self.age_s:.0f} s old{ended}"
 
     def start(self) -> None:
         self._thread.start()
