@@ -27,7 +27,7 @@ def main(port: int) -> None:
     app = create_app(use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack())), "test")
     caller = Caller("caller", "acme", frozenset({Role.CALLER}))
 
-    @app.get(SWITCH)
+    @app.get(SWITCH, include_in_schema=False)
     async def switch() -> bool:
         return store.switches.ai_on(USE_CASE, caller, None)
 
