@@ -55,15 +55,16 @@ class Api:
 
 async def capacity(api: Api, seconds: float) -> float:
     """Answers a second to callers who each wait for their answer."""
-    until, answered = time.monotonic() + seconds, 0
+    until = time.monotonic() + seconds
+    answered: list[int] = []
 
     async def caller() -> None:
-        nonlocal answered
         while time.monotonic() < until:
-            answered += (await api.ask())[0] == 200
+            status, _ = await api.ask()
+            answered.append(status)
 
     await asyncio.gather(*(caller() for _ in range(AT_FULL)))
-    return answered / seconds
+    return answered.count(200) / seconds
 
 
 async def flood(api: Api, rate: float) -> list[tuple[int, float]]:
