@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from service.api.app import Lifespan, Service, create_app
-from service.api.inference import create_inference_app
+from service.api.inference import APIS, create_inference_app
 from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
@@ -165,7 +165,7 @@ def inference_api(config: Settings) -> FastAPI:
     known, closing = secrets(config), AsyncExitStack()
     telemetry(config, "inference", closing)
     triage, token = local_engine(config, known, closing).triage, known.inference_token.get_secret_value
-    most = config.load.most_at_once
+    most = config.load.most_at_once * APIS
     return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, most)
 
 
