@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from service.api.app import Lifespan, Service, create_app
 from service.api.authentication import FindCaller, by_key_or_token
-from service.api.inference import create_inference_app
+from service.api.inference import APIS, create_inference_app
 from service.application.decision import JsonObject
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
@@ -190,7 +190,7 @@ def inference_api(config: Settings) -> FastAPI:
     held = hold_secrets(config, "inference", closing)
     telemetry(config, "inference", closing)
     triage, token = local_engine(config, held.known, closing).triage, held.known.inference_token.get_secret_value
-    most, check = config.load.most_at_once, held.keeper.check
+    most, check = config.load.most_at_once * APIS, held.keeper.check
     return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, check, most)
 
 

@@ -24,10 +24,11 @@ SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 def main(port: int) -> None:
     config = Settings(process={"port": port})
     store = open_store(config, "api")
-    app = create_app(use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack())), "test")
+    service = use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack()))
+    app = create_app(service, "test", most=config.load.most_at_once)
     caller = Caller("caller", "acme", frozenset({Role.CALLER}))
 
-    @app.get(SWITCH)
+    @app.get(SWITCH, include_in_schema=False)
     async def switch() -> bool:
         return store.switches.ai_on(USE_CASE, caller, None)
 

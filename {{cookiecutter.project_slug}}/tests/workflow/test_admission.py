@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import socket
 import time
-from contextlib import contextmanager
+from collections import Counter
 
 import httpx2
 import pytest
@@ -18,8 +19,9 @@ from service.api.problems import MAX_BODY_BYTES
 from service.cli import connections
 from tests.processes import serving
 
-SLOW, GOOD = 40, 16
-WITHIN_S = 0.6
+# The figures of a real size: SLOW_BODIES=100 GOOD_CALLS=64 PLACES=64 BODY_WITHIN_S=5
+SLOW, GOOD = int(os.environ.get("SLOW_BODIES", "40")), int(os.environ.get("GOOD_CALLS", "16"))
+PLACES, WITHIN_S = int(os.environ.get("PLACES", "16")), float(os.environ.get("BODY_WITHIN_S", "0.6"))
 
 
 def sized_app(**options):
@@ -105,7 +107,6 @@ async def answer_to(url: str, sent: bytes) -> tuple[int, bytes]:
     return int(answer.split(b" ", 2)[1]), answer
 
 
-@contextmanager
 def slow_ones_and_good_ones(protected):
     """Seconds, and the statuses of those who stop in the middle of a body, and of those who do not."""
 
@@ -116,18 +117,20 @@ def slow_ones_and_good_ones(protected):
         return [status for status, _ in await asyncio.gather(*slow)], [status for status, _ in good]
 
     with serving(protected) as url:
-        yield asyncio.run(all_at_once(url))
+        slow, good = asyncio.run(all_at_once(url))
+    print(f"\n{SLOW} slow bodies: {dict(Counter(slow))}; {GOOD} good calls meanwhile: {dict(Counter(good))}", end="")
+    return slow, good
 
 
 def test_slow_bodies_are_refused_in_time_and_take_no_place():
-    with slow_ones_and_good_ones(WholeBody(Places(Slot(), 4), 100, WITHIN_S)) as (slow, good):
-        assert (slow, good) == ([408] * SLOW, [200] * GOOD)
+    slow, good = slow_ones_and_good_ones(WholeBody(Places(Slot(), PLACES), 100, WITHIN_S))
+    assert (slow, good) == ([408] * SLOW, [200] * GOOD)
 
 
 def test_if_they_took_places_others_would_be_turned_away():
     """The test above can fail: here the body is read in the place."""
-    with slow_ones_and_good_ones(Places(WholeBody(Slot(), 100, WITHIN_S), 4)) as (_, good):
-        assert good.count(503) > GOOD / 2
+    _, good = slow_ones_and_good_ones(Places(WholeBody(Slot(), 100, WITHIN_S), PLACES))
+    assert good.count(503) > GOOD / 2
 
 
 @pytest.fixture

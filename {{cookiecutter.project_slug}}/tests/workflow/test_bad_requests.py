@@ -96,5 +96,27 @@ def test_unknown_things_are_not_found(stack, path):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_wrong_method_is_said_so(stack):
-    assert stack.get(PATH).status_code == 405
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [(PATH, "POST"), ("/v1/flags/revert", "POST"), ("/v1/flags/x", "PUT"), ("/v1/redrive", "GET, POST")],
+)
+def test_a_wrong_method_is_told_the_right_ones(stack, path, allowed):
+    answer = httpx2.delete(f"{stack.base_url}{path}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_a_place_to_go_on_from_that_is_none_is_not_echoed(stack):
+    cursor = "0~2026-99-99T99:99:99.123456+00:00~00000000-0000-0000-0000-000000009137"
+    answer = stack.post("/v1/redrive", key="operator", json={"since": "2026-11-01T00:00:00Z", "after": cursor})
+    assert answer.status_code == 422
+    assert "99" not in answer.text
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_and_truth_is_no_number(stack):
+    asked = {"reason": "a test", "revision": 10**6 + 0.0}
+    assert stack.post("/v1/flags/revert", key="operator", json=asked).status_code == 404
+    assert stack.post("/v1/flags/revert", key="operator", json=asked | {"revision": True}).status_code == 422
+
+
+def test_the_server_does_not_say_what_it_is(stack):
+    assert "server" not in stack.get(PATH).headers

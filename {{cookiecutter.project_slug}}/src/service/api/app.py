@@ -42,12 +42,12 @@ MOST = 64
 def create_app(
     service: Service, title: str, lifespan: Lifespan | None = None, most: int = MOST, documented: bool = True
 ) -> FastAPI:
-    """The API: every route, and the `Problem` schema that their documented refusals refer to."""
+    """The API: every route, and what their documentation shares."""
     app = bare_app(title, lifespan, most=most, documented=documented)
     app.state.service = service
     for routes in (triage, decisions, reviews, redrive, flags, audit, health):
         app.include_router(routes.router)
-    _document_problem(app)
+    _document(app)
     return app
 
 
@@ -79,13 +79,19 @@ class _Api(FastAPI):
         await self.admitted(scope, receive, send)
 
 
-def _document_problem(app: FastAPI) -> None:
-    """Add the `Problem` schema that the routes' documented refusals refer to."""
+def _document(app: FastAPI) -> None:
+    """What every route shares: the `Problem` of its refusals, and the two ways to send a key."""
     made = app.openapi
 
-    def with_problem() -> JsonObject:
+    def with_what_is_shared() -> JsonObject:
         schema = made()
-        schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
+        parts = schema.setdefault("components", {})
+        parts.setdefault("schemas", {})["Problem"] = problems.Problem.model_json_schema()
+        parts["securitySchemes"] = {
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "bearer": {"type": "http", "scheme": "bearer"},
+        }
+        schema["security"] = [{"key": []}, {"bearer": []}]
         return schema
 
-    app.openapi = with_problem  # type: ignore[method-assign]
+    app.openapi = with_what_is_shared  # type: ignore[method-assign]

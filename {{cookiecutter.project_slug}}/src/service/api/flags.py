@@ -11,7 +11,7 @@ from service.api.authentication import requires
 from service.api.problems import documented
 from service.application.identity import Caller, Role
 from service.application.switchboard import Audience, Change
-from service.application.text import STORABLE, Name
+from service.application.text import STORABLE, WHOLE, Name
 
 router = APIRouter()
 Operator = Annotated[Caller, requires(Role.OPERATOR)]
@@ -27,7 +27,7 @@ class AudienceRequest(_Body):
     """Internal tenants, these `beta` tenants, and `percent` of all other customers."""
 
     beta: Annotated[list[Name], Field(max_length=1000)] = []
-    percent: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    percent: Annotated[int, Field(ge=0, le=100, strict=True), WHOLE] = 0
 
 
 class FlipRequest(_Body):
@@ -41,7 +41,7 @@ class FlipRequest(_Body):
 class RevertRequest(_Body):
     """Back to all flags as they were at this revision."""
 
-    revision: Annotated[int, Field(ge=1, le=2**62, strict=True)]
+    revision: Annotated[int, Field(ge=1, le=2**62, strict=True), WHOLE]
     reason: Why
 
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Predict = Callable[[Ticket, Release, str, float, int], Awaitable[Prediction[TriageOutcome]]]
 MAX_BODY_BYTES = 1_000_000  # a ticket and a release, whose prompt may be long
 KEPT_RELEASES = 64
+APIS = 8  # may ask one of these at once, each as often as its own limit allows
 # Kept back of the caller's time, so that "too late" reaches it as an answer with its cost: a tenth, at most 0.25 s.
 MARGIN, MARGIN_S = 0.1, 0.25
 
@@ -93,7 +94,7 @@ def create_inference_app(
     lifespan: Lifespan | None = None,
     misfit: Callable[[Release], str | None] = lambda _release: None,
     check_secrets: Callable[[], bool | str] = lambda: True,
-    most: int = MOST,
+    most: int = MOST * APIS,
 ) -> FastAPI:
     """The application of `svc serve-inference`: one route behind the inference token, and the health checks.
 

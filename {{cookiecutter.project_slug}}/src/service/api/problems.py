@@ -7,8 +7,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from service.application import errors
 
@@ -109,9 +111,22 @@ def _place(loc: tuple[Any, ...], kind: str) -> str:
     return ".".join(str(part) for part in named)
 
 
-def _http(_request: Request, error: HTTPException) -> JSONResponse:
+def _http(request: Request, error: HTTPException) -> JSONResponse:
     detail = error.detail if error.status_code in (401, 403, 429) else DETAILS.get(error.status_code)
-    return problem(error.status_code, detail, headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
+    return problem(error.status_code, detail, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of the path that was meant; the framework knows those of one route."""
+    found: dict[str, set[str]] = {}
+    for context in iter_route_contexts(request.app.routes):
+        route = context.original_route
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            found.setdefault(route.path, set()).update(route.methods or ())
+    return ", ".join(sorted(found[min(found, key=lambda path: path.count("{"))]))
 
 
 def _application(_request: Request, error: errors.ApplicationError) -> JSONResponse:

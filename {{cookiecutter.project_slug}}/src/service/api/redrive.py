@@ -27,7 +27,10 @@ def _in_utc(instant: datetime) -> datetime:
 
 def _place(text: str) -> Place:
     failing, opened_at, review_id = text.split("~")
-    return Place(datetime.fromisoformat(opened_at), review_id, int(failing))
+    try:
+        return Place(datetime.fromisoformat(opened_at), review_id, int(failing))
+    except ValueError:  # whose text quotes the input
+        raise ValueError("must be the `next` of a batch") from None
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]

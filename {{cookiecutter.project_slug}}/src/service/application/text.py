@@ -1,8 +1,8 @@
-"""Text that every part of the service can hold: the database, JSON on the wire, and logs."""
+"""Text that every part of the service can hold: the database, JSON on the wire, and logs. And whole numbers."""
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def _storable(text: str) -> str:
@@ -16,5 +16,11 @@ def _storable(text: str) -> str:
     return text
 
 
+def _whole(number: object) -> object:
+    """JSON does not tell 5.0 from 5; strict validation does."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+WHOLE = BeforeValidator(_whole)
 STORABLE = AfterValidator(_storable)
 Name = Annotated[str, Field(max_length=1000), STORABLE]

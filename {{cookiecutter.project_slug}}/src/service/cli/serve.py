@@ -32,6 +32,9 @@ def listen(app: "FastAPI", process: "ProcessSettings") -> None:
             host=process.host,
             port=process.port,
             http=HeadersInTime,
+            # uvloop gives the interpreter up at every turn and waits for it behind each busy database thread: at three
+            # times its load this process then hardly heard anybody, health checks included.
+            loop="asyncio",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=25,
