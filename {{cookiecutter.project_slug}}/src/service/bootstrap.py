@@ -35,8 +35,10 @@ from service.integration.chores import Chore
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
+from service.integration.database.erasure import Retention, SqlPrivacy
 from service.integration.database.known_releases import SqlReleases
 from service.integration.database.ledger import SqlBacklog, SqlLedger
+from service.integration.database.payloads import SqlPayloads
 from service.integration.database.records import SqlRecords
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
@@ -46,6 +48,7 @@ from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switchboard import SqlSwitchboard
 from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
+from service.integration.sealing import Sealer
 from service.integration.secrets.vault import AppRole, read_secrets
 from service.integration.telemetry.setup import (
     configure_logs,
@@ -57,9 +60,10 @@ from service.integration.telemetry.setup import (
 from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
-from service.settings import Secrets, Settings, require
+from service.settings import Secrets, Settings, SettingsError, require
 
 SWEEP_EVERY_S = 2.0
+RETENTION_EVERY_S = 600.0
 
 
 def secrets(config: Settings) -> Secrets:
@@ -99,9 +103,9 @@ class Store:
         await self.database.close()
 
 
-def open_store(config: Settings, kind: str) -> Store:
+def open_store(config: Settings, kind: str, known: Secrets) -> Store:
     """Open the migrated database, load flags and releases, and be known as a process of this kind."""
-    database = open_database(config.database_url)
+    database = open_database(config.database_url, sealer=_sealer(known))
     instrument_sql(database.engines)
     # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
     postgres = database.dialect == "postgresql"
@@ -140,6 +144,8 @@ def use_cases(
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
         switchboard=SqlSwitchboard(store.database, CODE),
         show_decision=SqlDecisions(store.database).show,
+        payloads=SqlPayloads(store.database, _now),
+        privacy=SqlPrivacy(store.database, _now),
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
     )
@@ -151,7 +157,7 @@ def api(config: Settings) -> FastAPI:
     config.refuse_unbounded_spending()
     known, closing = secrets(config), AsyncExitStack()
     telemetry(config, "api", closing)
-    store = open_store(config, "api")
+    store = open_store(config, "api", known)
     closing.push_async_callback(store.close)
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
     service = use_cases(store, config, known, engine(config, known, closing))
@@ -176,13 +182,14 @@ async def worker(config: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
     async with AsyncExitStack() as closing:
         telemetry(config, "worker", closing)
-        store = open_store(config, "worker")
+        store = open_store(config, "worker", known)
         closing.push_async_callback(store.close)
         http, token = http_client(closing, timeout_s), known.ticketing_token.get_secret_value
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
-        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile)]
+        retention = Retention(store.database, config.data.payload_days, config.data.record_days)
+        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile), Chore("retention", RETENTION_EVERY_S, retention)]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)
         await run_worker(store.database, deliver, chores, name, ready_file.touch, stop)
@@ -212,6 +219,13 @@ def _budgets(config: Settings) -> Budgets | None:
 def _triage_outcome(outcome: JsonObject) -> JsonObject:
     """Validated as JSON, as the model's answer is: strict about types, lax about nothing."""
     return contract.TriageOutcome.model_validate_json(json.dumps(outcome)).model_dump(mode="json")
+
+
+def _sealer(known: Secrets) -> Sealer:
+    try:
+        return Sealer(known.payload_key.get_secret_value)
+    except ValueError as error:
+        raise SettingsError(f"the vault: {error}") from None
 
 
 def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:

@@ -18,6 +18,7 @@ from service.integration.chores import Chore
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.session import open_database
 from service.integration.jobs import make_enqueue, run_worker
+from tests.conftest import SEALER
 
 LEASE_S = 2.0
 
@@ -43,7 +44,7 @@ class AlwaysOn:
 
 
 async def main(url: str, downstream: Path, executor_id: str) -> None:
-    database = open_database(url)
+    database = open_database(url, sealer=SEALER)
     deliver = DeliverEffect(AlwaysOn(), SqlLedger(database, now, LEASE_S), Downstream(downstream))
     reconcile = ReconcileEffects(AlwaysOn(), SqlBacklog(database, make_enqueue(database), now, overdue_s=LEASE_S))
     await run_worker(

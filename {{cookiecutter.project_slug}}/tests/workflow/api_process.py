@@ -23,7 +23,7 @@ SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 
 def main(port: int) -> None:
     config = Settings(process={"port": port})
-    store = open_store(config, "api")
+    store = open_store(config, "api", SECRETS)
     app = create_app(use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack())), "test")
     caller = Caller("caller", "acme", frozenset({Role.CALLER}))
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
-from service.api import decisions, flags, health, problems, redrive, reviews, triage
+from service.api import decisions, flags, health, privacy, problems, redrive, reviews, triage
 from service.api.authentication import FindCaller
 from service.application.decision import JsonObject
 from service.application.identity import Caller
+from service.application.privacy import Payloads, Privacy
 from service.application.review.use_case import ReviewWork
 from service.application.switchboard import Switchboard
 from service.application.triage.contract import Ticket
@@ -26,6 +27,8 @@ class Service:
     redrive: RedriveTickets
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
+    payloads: Payloads
+    privacy: Privacy
     find_caller: FindCaller
     check: Callable[[], Awaitable[dict[str, bool]]]
 
@@ -37,7 +40,7 @@ def create_app(service: Service, title: str, lifespan: Lifespan | None = None) -
     """The API: every route, and the `Problem` schema that their documented refusals refer to."""
     app = bare_app(title, lifespan)
     app.state.service = service
-    for routes in (triage, decisions, reviews, redrive, flags, health):
+    for routes in (triage, decisions, reviews, redrive, privacy, flags, health):
         app.include_router(routes.router)
     _document_problem(app)
     return app

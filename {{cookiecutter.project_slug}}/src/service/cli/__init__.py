@@ -16,7 +16,8 @@ COMMANDS = {
         "service.cli.release:app",
         "Prompts and models: draft, evaluate, approve, activate, canary, roll back.",
     ),
-    "decisions": ("service.cli.decisions:app", "After an outage: ask the model again about what waits for review."),
+    "decisions": ("service.cli.decisions:app", "One's full payload; after an outage, ask the model again about many."),
+    "privacy": ("service.cli.privacy:app", "What is held of one customer: export it, erase it."),
     "eval": ("service.cli.eval:eval_command", "Run the evaluation suite; exit 1 when a floor breaks."),
     "bench": ("service.cli.bench:bench", "Measure cost per request beside a bare route."),
 }

@@ -4,7 +4,7 @@ Copyable with them: needs pydantic, nothing of this project.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -118,8 +118,27 @@ class Task(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One upstream call as it was. `answer` is the model's text, if one came; `failure` why it was of no use.
+
+    Both texts and the messages are what people wrote: keep them where such things are kept.
+    """
+
+    source: str
+    model: str | None
+    messages: Sequence[Message]
+    answer: str | None
+    failure: str | None
+    ms: int
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt."""
+    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt.
+
+    `asked` has every upstream call in order.
+    """
 
     value: T
     source: str
@@ -127,13 +146,15 @@ class Answered(Generic[T]):
     repaired: bool
     failures: tuple[str, ...]
     spent: Spent
+    asked: Sequence[Asked] = field(default=(), repr=False)
 
 
 class NoUsableAnswer(Exception):
     """No model gave a usable answer. `reason` is why an answer was refused, or else why the first attempt failed."""
 
-    def __init__(self, reason: str, failures: Sequence[str], spent: Spent) -> None:
+    def __init__(self, reason: str, failures: Sequence[str], spent: Spent, asked: Sequence[Asked] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failures = tuple(failures)
         self.spent = spent
+        self.asked = asked
