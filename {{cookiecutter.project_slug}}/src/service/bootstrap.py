@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -31,6 +32,8 @@ from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
+from service.inference.pii import redacted
+from service.inference.pii_structured import StructuredDetector
 from service.integration.chores import Chore
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.budgets import Budgets, Limits
@@ -50,6 +53,7 @@ from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
 from service.integration.sealing import Sealer
 from service.integration.secrets.vault import AppRole, read_secrets
+from service.integration.telemetry.redaction import Redactor
 from service.integration.telemetry.setup import (
     configure_logs,
     configure_telemetry,
@@ -76,9 +80,10 @@ def secrets(config: Settings) -> Secrets:
 
 def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
     """Logs, spans and metrics of this process, until `closing` closes."""
-    configure_logs(process)
+    redactor = Redactor(partial(redacted, detector=StructuredDetector()))
+    configure_logs(process, redactor)
     endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
-    closing.callback(configure_telemetry(slug(), process, endpoint, files))
+    closing.callback(configure_telemetry(slug(), process, endpoint, files, redactor))
 
 
 @dataclass(frozen=True, slots=True)
