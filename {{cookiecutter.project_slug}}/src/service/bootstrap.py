@@ -142,6 +142,7 @@ def use_cases(
         trace_id=current_trace_id,
     )
     desk = SqlReviewDesk(store.database, enqueue, clock=_now)
+    privacy = SqlPrivacy(store.database, _now)
     reviewables = {TRIAGE: Reviewable(validate=_triage_outcome, effect=effect_of)}
     return Service(
         triage=traced("triage ticket", triage.__call__),
@@ -149,8 +150,9 @@ def use_cases(
         redrive=RedriveTickets(triage, SqlWaiting(store.database, enqueue, _now, TRIAGE)),
         switchboard=SqlSwitchboard(store.database, CODE),
         show_decision=SqlDecisions(store.database).show,
-        payloads=SqlPayloads(store.database, _now),
-        privacy=SqlPrivacy(store.database, _now),
+        show_payload=SqlPayloads(store.database, _now).read,
+        export_customer=privacy.export,
+        erase_customer=privacy.erase,
         find_caller=SqlKeyring(store.database).find,
         check=_checks(store),
     )

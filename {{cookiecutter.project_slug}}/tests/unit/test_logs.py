@@ -165,3 +165,11 @@ def test_no_value_with_a_shape_is_in_a_span_and_no_exceptions_words_are(kind):
     assert "my words" not in told.to_json()
     assert (told.attributes["count"], told.status.status_code, len(told.events)) == (3, StatusCode.ERROR, 2)
     assert told.events[1].attributes["exception.type"] == "ValueError"
+
+
+@pytest.mark.parametrize("name", ["dbos", "asyncio", "anything.else"])
+def test_of_a_message_with_a_traceback_in_it_the_first_line_is_told(logged, name):
+    logging.getLogger(name).error("the job failed\nTraceback (most recent call last):\nValueError: my own words")
+    [line] = logged()
+    assert line["event"] == "the job failed"
+    assert "my own words" not in json.dumps(line)

@@ -11,7 +11,6 @@ from service.api import decisions, flags, health, privacy, problems, redrive, re
 from service.api.authentication import FindCaller
 from service.application.decision import JsonObject
 from service.application.identity import Caller
-from service.application.privacy import Payloads, Privacy
 from service.application.review.use_case import ReviewWork
 from service.application.switchboard import Switchboard
 from service.application.triage.contract import Ticket
@@ -27,8 +26,9 @@ class Service:
     redrive: RedriveTickets
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
-    payloads: Payloads
-    privacy: Privacy
+    show_payload: Callable[[Caller, str], Awaitable[JsonObject]]
+    export_customer: Callable[[Caller, str], Awaitable[JsonObject]]
+    erase_customer: Callable[[Caller, str, bool], Awaitable[JsonObject]]
     find_caller: FindCaller
     check: Callable[[], Awaitable[dict[str, bool]]]
 

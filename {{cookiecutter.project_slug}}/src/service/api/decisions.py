@@ -27,5 +27,5 @@ async def show_payload(
     request: Request, decision_id: str, auditor: Annotated[Caller, requires(Role.AUDITOR)]
 ) -> JSONResponse:
     """The customer's `request` and every upstream call in `calls`. That it was read is on record."""
-    payload = await request.app.state.service.payloads.read(auditor, known_form(decision_id))
+    payload = await request.app.state.service.show_payload(auditor, known_form(decision_id))
     return JSONResponse(payload, headers={"Cache-Control": "no-store"})

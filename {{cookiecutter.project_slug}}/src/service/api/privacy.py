@@ -41,12 +41,12 @@ class EraseRequest(CustomerRequest):
 @router.post("/v1/privacy/export", responses=documented(400, 401, 403, 413, 422, 503))
 async def export_customer(request: Request, asked: CustomerRequest, operator: Operator) -> JSONResponse:
     """Every decision about what the customer sent, with payload, review and effect."""
-    found = await request.app.state.service.privacy.export(operator, asked.for_(operator))
+    found = await request.app.state.service.export_customer(operator, asked.for_(operator))
     return JSONResponse(found, headers=PRIVATE)
 
 
 @router.post("/v1/privacy/erase", responses=documented(400, 401, 403, 413, 422, 503))
 async def erase_customer(request: Request, asked: EraseRequest, operator: Operator) -> JSONResponse:
     """Erase what the customer wrote wherever it is. Answers with counts and with what is out of reach."""
-    report = await request.app.state.service.privacy.erase(operator, asked.for_(operator), asked.dry_run)
+    report = await request.app.state.service.erase_customer(operator, asked.for_(operator), asked.dry_run)
     return JSONResponse(report, headers=PRIVATE)

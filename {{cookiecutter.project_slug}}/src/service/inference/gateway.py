@@ -18,10 +18,11 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from service.inference.task import Answered, Asked, Call, NoUsableAnswer, Reply, Spent, T, Target, Task
+from service.inference.task import Answered, Call, NoUsableAnswer, Record, Reply, Spent, T, Target, Task
 
 # Failures that say the model is down. Others came from a model that answers.
 OUTAGES = frozenset({"deadline", "model_unreachable", "model_rate_limited", "model_error"})
+KEPT_TEXT = 16_000  # characters of each text that a record of a call keeps
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +43,7 @@ class _Attempts(Generic[T]):
     calls: int = 0
     failures: list[str] = field(default_factory=list)
     spent: Spent = Spent()
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[Record] = field(default_factory=list)
     # What the model that has just failed is worth being asked instead.
     next_call: Call | None = None
 
@@ -114,15 +115,22 @@ class _Attempts(Generic[T]):
             raise _RefusedForGood(reason or "guard_failed") from error
 
     def _note(self, target: Target, call: Call, began: float, spent: Spent, reply: Reply | None = None) -> None:
-        model, answer = (reply.model, reply.text) if reply else (call.model or None, None)
-        ms = round((time.monotonic() - began) * 1000)
-        self.asked.append(Asked(target.source, model, call.messages, answer, None, ms, spent.cost_usd))
+        record = {
+            "source": target.source,
+            "model": reply.model if reply else call.model or None,
+            "messages": [{name: _kept(text) for name, text in message.items()} for message in call.messages],
+            "answer": _kept(reply.text) if reply else None,
+            "failure": None,
+            "ms": round((time.monotonic() - began) * 1000),
+            "cost_usd": spent.cost_usd,
+        }
+        self.asked.append(record)
 
     def failed(self, reason: str) -> None:
         """The last attempt did. If it came to a call, that has no reason yet: one that has answered ends the task."""
         self.failures.append(reason)
-        if self.asked and self.asked[-1].failure is None:
-            self.asked[-1] = replace(self.asked[-1], failure=reason)
+        if self.asked and self.asked[-1]["failure"] is None:
+            self.asked[-1]["failure"] = reason
 
     def _failed(self, target: Target, reason: str) -> None:
         self.failed(reason)
@@ -152,6 +160,10 @@ class _Attempts(Generic[T]):
         said = said[:4000].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
         before = [{"role": "assistant", "content": said}] if said else []
         return replace(call, messages=[*call.messages, *before, {"role": "user", "content": ask}])
+
+
+def _kept(text: str) -> str:
+    return text[:KEPT_TEXT].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent or stored
 
 
 def _reason_in(error: Exception) -> str | None:

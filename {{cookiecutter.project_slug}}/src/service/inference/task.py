@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 T = TypeVar("T", bound=BaseModel)
 Message = dict[str, str]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +119,11 @@ class Task(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One upstream call as it was. `answer` is the model's text, if one came; `failure` why it was of no use.
-
-    Both texts and the messages are what people wrote: keep them where such things are kept.
-    """
-
-    source: str
-    model: str | None
-    messages: Sequence[Message]
-    answer: str | None
-    failure: str | None
-    ms: int
-    cost_usd: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
     """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt.
 
-    `asked` has every upstream call in order.
+    `asked` has every upstream call: source, model, messages, answer, failure, ms, cost_usd. Keep these where people's
+    words are kept.
     """
 
     value: T
@@ -146,13 +132,13 @@ class Answered(Generic[T]):
     repaired: bool
     failures: tuple[str, ...]
     spent: Spent
-    asked: Sequence[Asked] = field(default=(), repr=False)
+    asked: Sequence[Record] = field(default=(), repr=False)
 
 
 class NoUsableAnswer(Exception):
     """No model gave a usable answer. `reason` is why an answer was refused, or else why the first attempt failed."""
 
-    def __init__(self, reason: str, failures: Sequence[str], spent: Spent, asked: Sequence[Asked] = ()) -> None:
+    def __init__(self, reason: str, failures: Sequence[str], spent: Spent, asked: Sequence[Record] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failures = tuple(failures)

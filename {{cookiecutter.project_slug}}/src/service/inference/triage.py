@@ -8,13 +8,12 @@ import asyncio
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from opentelemetry import trace
 
-from service.application.decision import Calls, ModelUnusable, Prediction, Reason, Source, Usage
+from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
 from service.application.release import Release
 from service.application.triage.contract import Ticket, TriageOutcome
 from service.inference import screening
@@ -24,7 +23,7 @@ from service.inference.guards import Refused
 from service.inference.models import ChatModel
 from service.inference.pii import Hidden, Pseudonymiser
 from service.inference.prompts import render
-from service.inference.task import Answered, Asked, Call, Limits, NoUsableAnswer, Reply, Spent, Target, Task
+from service.inference.task import Answered, Call, Limits, NoUsableAnswer, Reply, Spent, Target, Task
 from service.inference.triage_guard import guard, source
 from service.inference.watch import ModelWatch
 
@@ -33,7 +32,6 @@ _NOT_ON_THE_WIRE = {"minLength", "maxLength", "minItems", "maxItems", "minimum",
 TAINT = "customer_text"
 # Changes with what guards refuse or what is shown of a ticket, and so makes a new release.
 GUARDS_VERSION = "guards-1"
-KEPT_TEXT = 16_000  # characters; an answer to another process may have a million bytes in all
 LONG_TEXT = 1000  # characters, from which on looking for personal data would hold up other requests
 log = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class ModelTriager:
             answered = await Gateway(primary, backup).ask(task)
         except NoUsableAnswer as failure:
             self.watch.failed(failure.failures)
-            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent), _calls(failure.asked)) from failure
+            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent), tuple(failure.asked)) from failure
         return self._prediction(answered, shown)
 
     async def _shown(self, ticket: Ticket, ends_at: float) -> Shown:
@@ -135,7 +133,7 @@ class ModelTriager:
             usage=_usage(answered.spent),
             repaired=answered.repaired,
             taint=shown.taint,
-            calls=_calls(answered.asked),
+            calls=tuple(answered.asked),
         )
 
 
@@ -166,22 +164,6 @@ def _restored(outcome: TriageOutcome, hidden: Hidden) -> dict[str, Any]:
 
 def _usage(spent: Spent) -> Usage:
     return Usage(spent.input_tokens, spent.output_tokens, spent.cost_usd, spent.at_most_usd)
-
-
-def _calls(asked: Sequence[Asked]) -> Calls:
-    """For the record: what left this process, placeholders and all, and what came back, each text up to a limit."""
-
-    def kept(text: str) -> str:
-        return text[:KEPT_TEXT].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent or stored
-
-    return tuple(
-        asdict(one)
-        | {
-            "messages": [{name: kept(text) for name, text in message.items()} for message in one.messages],
-            "answer": one.answer and kept(one.answer),
-        }
-        for one in asked
-    )
 
 
 def wire_schema(schema: Any) -> Any:
