@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import JSON, LargeBinary, String, update
 
 from service.application.decision import Disposition
-from service.application.errors import NotFound, Unavailable
+from service.application.errors import Conflict, NotFound, Unavailable
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewState, Verdict
 from service.application.review.use_case import Judgement
@@ -376,3 +378,41 @@ def test_after_a_rotation_older_customers_are_still_found(service, database):
         assert asyncio.run(after.privacy.erase(OPERATOR, "c-1", dry_run=False))["counts"]["payloads"] == 2
     finally:
         rotated.close_sync()
+
+
+@pytest.mark.parametrize("first", ["verdict", "erasure"])
+def test_a_verdict_and_an_erasure_at_the_same_time_leave_no_words(postgres_database, clock, first):
+    """Whoever is first holds the item until it commits; the other goes by what it finds then."""
+    service = Service(postgres_database, clock)
+    asyncio.run(service.decided("d-1", review=True))
+    inside, finished = threading.Event(), threading.Event()
+
+    def judge(item):
+        if not item.request:
+            raise Conflict("erased")
+        if first == "verdict":
+            inside.set()
+            finished.wait(1)  # the erasure has begun meanwhile, and waits for this
+        return Judgement(Verdict.APPROVE, WORDS, None, effect("d-1"))
+
+    def decide():
+        item = asyncio.run(service.item())
+        asyncio.run(service.desk.settle(REVIEWER, item.id, judge))
+
+    def erase():
+        asyncio.run(service.privacy.erase(OPERATOR, "c-1", dry_run=False))
+        finished.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        if first == "verdict":
+            deciding = threads.submit(decide)
+            assert inside.wait(10)
+            threads.submit(erase).result()
+            deciding.result()
+        else:
+            threads.submit(erase).result()
+            with pytest.raises(Conflict):
+                threads.submit(decide).result()
+    assert service.opened() == [{}, {}]
+    assert [(row.note, row.corrected) for row in rows(postgres_database, ReviewItemRow)] == [(None, None)]
+    assert [row.state for row in rows(postgres_database, EffectRow)] == (["failed"] if first == "verdict" else [])
