@@ -32,6 +32,7 @@ from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
+from service.inference.destinations import is_private
 from service.inference.pii import redacted
 from service.inference.pii_structured import StructuredDetector
 from service.integration.chores import Chore
@@ -80,7 +81,7 @@ def secrets(config: Settings) -> Secrets:
 
 def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
     """Logs, spans and metrics of this process, until `closing` closes."""
-    redactor = Redactor(partial(redacted, detector=StructuredDetector()))
+    redactor = Redactor(partial(redacted, detector=StructuredDetector(), spared=is_private))
     configure_logs(process, redactor)
     endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
     closing.callback(configure_telemetry(slug(), process, endpoint, files, redactor))

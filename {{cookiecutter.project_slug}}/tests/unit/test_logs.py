@@ -16,11 +16,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from service.inference.destinations import is_private
 from service.inference.pii import redacted
 from service.inference.pii_structured import StructuredDetector
 from service.integration.telemetry.redaction import RedactingExporter, Redactor
 from service.integration.telemetry.setup import configure_logs
 
+REDACTOR = Redactor(partial(redacted, detector=StructuredDetector(), spared=is_private))
 SECRET = "my card is 4111 1111 1111 1111"
 
 
@@ -32,7 +34,7 @@ def logged(monkeypatch):
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
-    configure_logs("test", Redactor(partial(redacted, detector=StructuredDetector())))
+    configure_logs("test", REDACTOR)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers, root.level = handlers, level
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
@@ -90,6 +92,7 @@ PLANTED = {
     "old vault token": "s." + "Ab3" * 8,
     "bearer token": "Bearer " + "ab1." * 10,
     "password in a URL": "postgresql://svc:hunter2@db.example/app",
+    "customer's IP address": "203.0.114.7",
 }
 TELLS = PLANTED | {"bearer token": "ab1." * 10, "password in a URL": "hunter2"}
 
@@ -112,6 +115,12 @@ def test_no_value_with_a_shape_is_in_a_line(logged, kind):
 def test_what_is_said_beside_it_stays(logged):
     logging.getLogger("a").warning("model %s gave no usable answer to %s", "m-1", PLANTED["e-mail"])
     assert logged()[0]["event"] == "model m-1 gave no usable answer to [EMAIL]"
+
+
+@pytest.mark.parametrize("ours", ["127.0.0.1:8000", "10.3.0.7", "fd00::17", "3f0b8a42-9c1d-4e2f-8a3b-1c2d3e4f5a6b"])
+def test_addresses_of_the_service_and_ids_stay(logged, ours):
+    logging.getLogger("a").warning("inference at %s: timed out", ours)
+    assert logged()[0]["event"] == f"inference at {ours}: timed out"
 
 
 def test_what_nobody_caught_is_one_line_without_text(logged):
@@ -146,8 +155,7 @@ def test_a_line_that_cannot_be_formatted_prints_no_argument(logged, capsys):
 def test_no_value_with_a_shape_is_in_a_span_and_no_exceptions_words_are(kind):
     kept, value = InMemorySpanExporter(), PLANTED[kind]
     provider = TracerProvider()
-    redactor = Redactor(partial(redacted, detector=StructuredDetector()))
-    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(kept, redactor)))
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(kept, REDACTOR)))
     tracer = provider.get_tracer("t")
 
     def work():

@@ -161,7 +161,9 @@ def configure_logs(process: str, redactor: Redactor) -> None:
     handler.setFormatter(render)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    logging.getLogger("dbos").addHandler(logging.NullHandler())  # having one, it adds no console of its own
+    jobs = logging.getLogger("dbos")
+    jobs.addHandler(logging.NullHandler())  # having one, it adds no console of its own
+    jobs.setLevel(logging.WARNING)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # else a line that cannot be formatted is printed with its raw arguments
     sys.excepthook = _uncaught
