@@ -100,7 +100,9 @@ TELLS = PLANTED | {"bearer token": "ab1." * 10, "password in a URL": "hunter2"}
 def everywhere(value):
     """A line in which the value stands in every place that a line has."""
     logging.getLogger("a.child").warning("saw %s here", value, stack_info=True)
-    structlog.get_logger("b").error("saw it", who=value, nested={"list": [value, {value: 1}]}, odd={value})
+    structlog.get_logger("b").error(
+        "saw it", who=value, nested={"list": [value, {value: 1}]}, odd={value}, raw=value.encode()
+    )
     logging.getLogger("uvicorn.error").error(f"Traceback (most recent call last):\n  ValueError: {value}")
     warnings.warn(f"old: {value}", stacklevel=1)
 

@@ -34,7 +34,7 @@ class Redactor:
             return value
         if isinstance(value, Mapping):
             return {self(key): self(item) for key, item in value.items()}
-        if isinstance(value, Sequence):
+        if isinstance(value, list | tuple):
             return [self(item) for item in value]
         return type(value).__qualname__ if isinstance(value, BaseException) else self(repr(value))
 
