@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -33,6 +34,9 @@ from service.application.triage.use_case import ByRules, Triager, TriageTicket, 
 from service.bootstrap_inference import CODE, engine, http_client, local_engine
 from service.bootstrap_secrets import Held, hold_secrets
 from service.integration.audit_chain import Keys
+from service.inference.destinations import is_private
+from service.inference.pii import redacted
+from service.inference.pii_structured import StructuredDetector
 from service.integration.chores import Chore
 from service.integration.database import installation
 from service.integration.database.api_keys import SqlKeyring
@@ -40,8 +44,10 @@ from service.integration.database.audit_reading import Verifier
 from service.integration.database.audit_seals import SEAL_EVERY_S, Sealer
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
+from service.integration.database.erasure import Retention, SqlPrivacy
 from service.integration.database.known_releases import SqlReleases
 from service.integration.database.ledger import SqlBacklog, SqlLedger
+from service.integration.database.payloads import SqlPayloads
 from service.integration.database.records import SqlRecords
 from service.integration.database.reviews import SqlReviewDesk
 from service.integration.database.session import Database, open_database
@@ -53,6 +59,8 @@ from service.integration.flags.switches import FlagSwitches
 from service.integration.jobs import make_enqueue, run_worker
 from service.integration.oidc import Provider, SigningKeys, TokenCallers
 from service.integration.rates import Rates, redis_storage
+from service.integration.sealing import Sealer
+from service.integration.telemetry.redaction import Redactor
 from service.integration.telemetry.setup import (
     configure_logs,
     configure_telemetry,
@@ -63,16 +71,18 @@ from service.integration.telemetry.setup import (
 from service.integration.telemetry.spending import SpendingWatch
 from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
-from service.settings import Secrets, Settings, require
+from service.settings import Secrets, Settings, SettingsError, require
 
 SWEEP_EVERY_S = 2.0
+RETENTION_EVERY_S = 600.0
 
 
 def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
     """Logs, spans and metrics of this process, until `closing` closes."""
-    configure_logs(process)
+    redactor = Redactor(partial(redacted, detector=StructuredDetector(), spared=is_private))
+    configure_logs(process, redactor)
     endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
-    closing.callback(configure_telemetry(slug(), process, endpoint, files))
+    closing.callback(configure_telemetry(slug(), process, endpoint, files, redactor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +108,14 @@ class Store:
         await self.database.close()
 
 
-def open_store(config: Settings, kind: str, held: Held | None = None) -> Store:
+def open_store(config: Settings, kind: str, known: Secrets, held: Held | None = None) -> Store:
     """Open the migrated database, load flags and releases, and be known as a process of this kind.
 
     `held`: where its database user comes from, if that is the vault. Raises `Invalid` when the database is another
     profile's.
     """
     user = held.database_user if held else None
-    database = open_database(config.database_url, user)
+    database = open_database(config.database_url, user, sealer=_sealer(known))
     with suppress(Unavailable):  # it may come later
         database.read_sync(lambda session: installation.refuse_anothers(session, config.profile.value))
     instrument_sql(database.engines)
@@ -155,6 +165,7 @@ def use_cases(
         trace_id=current_trace_id,
     )
     desk = SqlReviewDesk(store.database, enqueue, clock=_now)
+    privacy = SqlPrivacy(store.database, _now)
     reviewables = {TRIAGE: Reviewable(validate=_triage_outcome, effect=effect_of)}
     return Service(
         triage=traced("triage ticket", triage.__call__),
@@ -165,6 +176,9 @@ def use_cases(
         find_caller=by_key_or_token(SqlKeyring(store.database).find, find_token),
         limit=_rates(config, known),
         verify_audit=Verifier(store.database, Keys(known.audit_key.get_secret_value)),
+        show_payload=SqlPayloads(store.database, _now).read,
+        export_customer=privacy.export,
+        erase_customer=privacy.erase,
         check=_checks(store),
     )
 
@@ -176,7 +190,7 @@ def api(config: Settings) -> FastAPI:
     closing = AsyncExitStack()
     held = hold_secrets(config, "api", closing)
     telemetry(config, "api", closing)
-    store = open_store(config, "api", held)
+    store = open_store(config, "api", held.known, held)
     closing.push_async_callback(store.close)
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
     known = held.known
@@ -204,14 +218,19 @@ async def worker(config: Settings) -> None:
         held, timeout_s = hold_secrets(config, "worker", closing), config.ticketing.timeout_s
         require(TICKETING_URL=config.ticketing.url)
         telemetry(config, "worker", closing)
-        store = open_store(config, "worker", held)
+        store = open_store(config, "worker", held.known, held)
         closing.push_async_callback(store.close)
         http, token = http_client(closing, timeout_s), held.known.ticketing_token.get_secret_value
         ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
         # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
         deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
         seal = Sealer(store.database, Keys(held.known.audit_key.get_secret_value), config.var_dir / "audit.anchors")
-        chores = [Chore("sweep", SWEEP_EVERY_S, reconcile), Chore("sealing", SEAL_EVERY_S, seal)]
+        retention = Retention(store.database, config.data.payload_days, config.data.record_days)
+        chores = [
+            Chore("sweep", SWEEP_EVERY_S, reconcile),
+            Chore("sealing", SEAL_EVERY_S, seal),
+            Chore("retention", RETENTION_EVERY_S, retention),
+        ]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)
         await run_worker(store.database, deliver, chores, name, ready_file.touch, stop)
@@ -249,6 +268,13 @@ def _budgets(config: Settings) -> Budgets | None:
 def _triage_outcome(outcome: JsonObject) -> JsonObject:
     """Validated as JSON, as the model's answer is: strict about types, lax about nothing."""
     return contract.TriageOutcome.model_validate_json(json.dumps(outcome)).model_dump(mode="json")
+
+
+def _sealer(known: Secrets) -> Sealer:
+    try:
+        return Sealer(known.payload_key.get_secret_value)
+    except ValueError as error:
+        raise SettingsError(f"the vault: {error}") from None
 
 
 def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:

@@ -124,13 +124,16 @@ class DataSettings(Group):
 
     `MODEL_HOSTS`: "HOST REGION AGREEMENT, ..."; in development this machine is allowed as well.
     `PII_SPACY_MODEL`: the spaCy model that finds names (extra `names`). Without it production wants
-    `PII_NAMES_EXCEPTION`: "WHO, UNTIL (YYYY-MM-DD), WHY".
+    `PII_NAMES_EXCEPTION`: "WHO, UNTIL (YYYY-MM-DD), WHY". `PAYLOAD_DAYS`, `RECORD_DAYS`: how long what customers wrote
+    is kept in full, and what else of it is in a decision, its review and its effect.
     """
 
     model_hosts: str = Field("", validation_alias="MODEL_HOSTS")
     spacy_model: str = Field("", validation_alias="PII_SPACY_MODEL")
     language: str = Field("en", validation_alias="PII_LANGUAGE")
     names_exception: str = Field("", validation_alias="PII_NAMES_EXCEPTION")
+    payload_days: int = Field(30, ge=1, le=3650, validation_alias="PAYLOAD_DAYS")
+    record_days: int = Field(365, ge=1, le=3650, validation_alias="RECORD_DAYS")
 
 
 class ProductSettings(Group):

@@ -12,7 +12,8 @@ from service.application.held import Opened
 from service.application.identity import Caller, Role
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database
-from service.integration.database.tables import BudgetRow
+from service.integration.database.tables import BudgetRow, EffectRow, PayloadRow
+from tests.conftest import SEALER
 from tests.example import USE_CASE
 
 ALICE = Caller("alice", "acme", frozenset({Role.CALLER}))
@@ -90,6 +91,13 @@ def rows(database: Database, row: type[Any]) -> list[Any]:
     """By primary key: without an order Postgres gives them as it likes."""
     query = select(row).order_by(*inspect(row).primary_key)
     return list(database.read_sync(lambda session: session.execute(query).scalars().all()))
+
+
+def contents(database: Database, kind: str) -> dict[str, Any]:
+    """What is sealed in each row of "payload" or "effect", by decision."""
+    row = {"payload": PayloadRow, "effect": EffectRow}[kind]
+    kept = rows(database, row)
+    return {row.decision_id: SEALER.open(row.sealed, kind, row.tenant, row.decision_id) for row in kept if row.sealed}
 
 
 def used(database: Database) -> dict[tuple[str, str], int]:

@@ -24,7 +24,19 @@ from service.integration.database.tables import (
     ReviewItemRow,
 )
 from tests.example import USE_CASE
-from tests.integration.examples import ALICE, REQUEST, Clock, Queue, decision, digest, effect, rows, store, used
+from tests.integration.examples import (
+    ALICE,
+    REQUEST,
+    Clock,
+    Queue,
+    contents,
+    decision,
+    digest,
+    effect,
+    rows,
+    store,
+    used,
+)
 
 SPENDER = Spender("acme", f"{USE_CASE}-abc", "acme/caller")
 HELD, COST = 250_000, 1_000  # millionths of a dollar: one request's hold, and what `decision()` costs
@@ -118,10 +130,12 @@ def test_an_auto_decision_is_stored_with_its_effect_and_job(records, database, q
     assert (stored.tenant, stored.outcome["category"], stored.cost_usd) == ("acme", "delivery", 0.001)
     assert stored.at == decision().at
     assert stored.at.utcoffset().total_seconds() == 0
-    assert (payload.request, payload.customer_ref, payload.expires_at) == (REQUEST, "c-1", None)
+    assert contents(database, "payload") == {"d-1": {"request": REQUEST, "calls": []}}
+    assert (payload.created_at, b"order" in payload.sealed) == (decision().at, False)
     assert (audit.action, audit.object, audit.actor) == ("decision.made", "d-1", "alice")
     (queued,) = rows(database, EffectRow)
-    assert (queued.state, queued.enqueues, queued.attempts, queued.body) == ("queued", 1, 0, effect().body)
+    assert (queued.state, queued.enqueues, queued.attempts) == ("queued", 1, 0)
+    assert contents(database, "effect") == {"d-1": effect().body}
     assert queue.jobs == [(f"{USE_CASE}:d-1", 1)]
     assert rows(database, ReviewItemRow) == []
 

@@ -20,7 +20,7 @@ from service.integration.database.tables import AuditRow, DecisionRow, EffectRow
 from service.integration.database.waiting import SqlWaiting
 from tests.example import USE_CASE
 from tests.integration import examples
-from tests.integration.examples import REQUEST, REVIEWER, Clock, digest, effect, rows
+from tests.integration.examples import REQUEST, REVIEWER, Clock, contents, digest, effect, rows
 from tests.integration.examples import Queue as Jobs
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -162,7 +162,8 @@ def test_an_answer_that_passes_replaces_the_old_decision_in_one_transaction(serv
     assert service.jobs.jobs == [(f"{USE_CASE}:new", 1)]
     [item] = service.of(ReviewItemRow)
     assert item.closed_at == service.clock()
-    assert {row.decision_id: row.request for row in service.of(PayloadRow)} == {"d-1": REQUEST, "new": REQUEST}
+    kept = contents(service.database, "payload")
+    assert {id_: content["request"] for id_, content in kept.items()} == {"d-1": REQUEST, "new": REQUEST}
     told = [(row.action, row.actor, row.tenant, row.object) for row in service.of(AuditRow)]
     assert told[1:] == [
         ("decision.made", "alice", "acme", "new"),

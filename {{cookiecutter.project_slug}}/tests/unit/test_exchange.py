@@ -54,6 +54,15 @@ def test_a_prediction_arrives_as_it_was(prediction, cost):
     assert crossed(prediction) == prediction
 
 
+def test_the_record_of_calls_arrives_either_way_and_does_not_print():
+    calls = ({"messages": [{"role": "user", "content": "my words"}], "answer": None, "ms": 7},)
+    arrived = crossed(replace(PLAIN, calls=calls))
+    assert (arrived.calls, "my words" in repr(arrived)) == (calls, False)
+    with pytest.raises(ModelUnusable) as caught:
+        crossed(ModelUnusable(Reason.DEADLINE, calls=calls))
+    assert (caught.value.calls, "my words" in repr(caught.value)) == (calls, False)
+
+
 @pytest.mark.parametrize("source", Source)
 def test_every_source_arrives(source):
     assert crossed(replace(FULL, source=source)).source is source

@@ -81,6 +81,28 @@ def test_an_unusable_answer_is_repaired_once_and_marked():
     assert "cannot be used" in primary.asked[1][-1]["content"]
 
 
+def test_every_call_is_on_record_with_what_was_said_and_why_it_was_of_no_use():
+    asked = ask(Scripted(["seven \ud800", Broken("model_error")]), Scripted(['{"n": 2}'])).asked
+    assert [(one["source"], one["model"], one["answer"], one["failure"], one["cost_usd"]) for one in asked] == [
+        ("model", "m", "seven ?", "output_unusable", 0.5),
+        ("model", None, None, "model_error", 0.0),
+        ("backup", "m", '{"n": 2}', None, 0.5),
+    ]
+    assert [len(one["messages"]) for one in asked] == [1, 3, 1]
+    assert all(0 <= one["ms"] < 1000 for one in asked)
+
+
+def test_a_record_of_long_texts_has_an_end_and_a_refused_answer_is_on_it():
+    def refuse(_answer):
+        raise Broken("not_that")
+
+    long = '{"n": 1' + " " * 20_000 + "}"
+    with pytest.raises(NoUsableAnswer) as caught:
+        ask(Scripted([long]), task=replace(TASK, accept=refuse))
+    [one] = caught.value.asked
+    assert (one["failure"], len(one["answer"])) == ("not_that", 16_000)
+
+
 def test_tokens_of_failed_attempts_count():
     assert ask(Scripted(["seven", '{"n": 7}'])).spent == Spent(20, 10, 1.0)
 

@@ -59,7 +59,7 @@ class Line:
         ]
         return behind[:limit]
 
-    async def replace(self, old, decision, effect, operator):
+    async def replace(self, old, decision, effect, operator, calls=()):
         if old.review_id in self.taken:
             return False
         self.replaced.append((old, decision, effect, operator))

@@ -64,7 +64,7 @@ class Kept:
         self.looked_up.append((tenant, release, digest, since))
         return self.before
 
-    async def close(self, decision, opened, request, effect):
+    async def close(self, decision, opened, request, effect, calls=()):
         if self.fail:
             raise RuntimeError("the database went away")
         self.closed.append((decision, effect))

@@ -23,7 +23,7 @@ SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 
 def main(port: int) -> None:
     config = Settings(process={"port": port})
-    store = open_store(config, "api")
+    store = open_store(config, "api", SECRETS)
     service = use_cases(store, config, SECRETS, engine(config, SECRETS, AsyncExitStack()))
     app = create_app(service, "test", most=config.load.most_at_once)
     caller = Caller("caller", "acme", frozenset({Role.CALLER}))

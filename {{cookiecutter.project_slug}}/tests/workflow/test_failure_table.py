@@ -113,7 +113,7 @@ def service(var, models, remote: bool, backup: bool, by_rules: bool):
     second = {"backup_url": f"{models[1]}/v1", "backup_name": "stand-in-backup-1"} if backup else {}
     config = Settings(process={"profile": "development", "var_dir": var}, model=model | second)
     prepare(config, project_root())
-    store = open_store(config, "api")
+    store = open_store(config, "api", SECRETS)
     key = issue_key(store.database, "caller", "acme", {"caller"})
     local = local_engine(config, SECRETS, AsyncExitStack())
     apart = create_inference_app(local.triage, lambda: "test", "inference")

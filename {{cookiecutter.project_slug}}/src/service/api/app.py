@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import admission, audit, decisions, flags, health, problems, redrive, reviews, triage
+from service.api import admission, audit, decisions, flags, health, privacy, problems, redrive, reviews, triage
 from service.api.authentication import FindCaller, Limit
 from service.application.decision import JsonObject
 from service.application.identity import Caller
@@ -27,6 +27,9 @@ class Service:
     switchboard: Switchboard
     show_decision: Callable[[Caller, str], Awaitable[JsonObject]]
     verify_audit: Callable[[str | None, str | None], Awaitable[JsonObject]]
+    show_payload: Callable[[Caller, str], Awaitable[JsonObject]]
+    export_customer: Callable[[Caller, str], Awaitable[JsonObject]]
+    erase_customer: Callable[[Caller, str, bool], Awaitable[JsonObject]]
     find_caller: FindCaller
     limit: Limit
     check: Callable[[], Awaitable[dict[str, bool | str]]]
@@ -45,7 +48,7 @@ def create_app(
     """The API: every route, and what their documentation shares."""
     app = bare_app(title, lifespan, most=most, documented=documented)
     app.state.service = service
-    for routes in (triage, decisions, reviews, redrive, flags, audit, health):
+    for routes in (triage, decisions, reviews, redrive, privacy, flags, audit, health):
         app.include_router(routes.router)
     _document(app)
     return app

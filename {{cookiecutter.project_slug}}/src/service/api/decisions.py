@@ -1,4 +1,4 @@
-"""`GET /v1/decisions/{id}`: what was decided, who reviewed it, what came of it downstream."""
+"""`GET /v1/decisions/{id}`: what was decided, who reviewed it, what came of it downstream; and its full payload."""
 
 from typing import Annotated
 
@@ -20,3 +20,12 @@ async def show_decision(
 ) -> JSONResponse:
     """One decision of the caller's tenant, with `review` and `effect`."""
     return JSONResponse(await request.app.state.service.show_decision(caller, known_form(decision_id)))
+
+
+@router.get("/v1/decisions/{decision_id}/payload", responses=documented(401, 403, 404, 503))
+async def show_payload(
+    request: Request, decision_id: str, auditor: Annotated[Caller, requires(Role.AUDITOR)]
+) -> JSONResponse:
+    """The customer's `request` and every upstream call in `calls`. That it was read is on record."""
+    payload = await request.app.state.service.show_payload(auditor, known_form(decision_id))
+    return JSONResponse(payload, headers={"Cache-Control": "no-store"})

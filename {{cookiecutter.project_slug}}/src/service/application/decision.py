@@ -15,6 +15,8 @@ from service.application.text import Name
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
+# Every upstream call made for one answer: what was sent and what came back. For the sealed payload, and nowhere else.
+Calls = tuple[JsonObject, ...]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -95,7 +97,7 @@ class Prediction(Generic[T]):
 
     `repaired`: the model's first answer was unusable and its second was not. `taint` names what the model read that
     nobody of ours wrote, and what in it looked like an instruction: a record for people, never a route. Types are
-    checked where one arrives from another process.
+    checked where one arrives from another process. `calls` do not print: they hold customers' words.
     """
 
     outcome: T
@@ -106,15 +108,17 @@ class Prediction(Generic[T]):
     usage: Usage = Usage()
     repaired: bool = False
     taint: tuple[Name, ...] = ()
+    calls: Calls = field(default=(), repr=False)
 
 
 class ModelUnusable(Exception):
-    """The one thing inference may raise: no validated outcome, and why. `usage` was spent all the same."""
+    """The one thing inference may raise: no validated outcome, and why. `usage` was spent by `calls` all the same."""
 
-    def __init__(self, reason: Reason, usage: Usage | None = None) -> None:
+    def __init__(self, reason: Reason, usage: Usage | None = None, calls: Calls = ()) -> None:
         super().__init__(reason.value)
         self.reason = reason
         self.usage = usage or Usage()
+        self.calls = calls
 
 
 @dataclass(frozen=True, slots=True)

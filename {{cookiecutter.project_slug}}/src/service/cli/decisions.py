@@ -1,6 +1,7 @@
-"""`svc decisions redrive`: after an outage, through the running service, whose flags, budgets and breakers it so obeys.
+"""`svc decisions payload` and, after an outage, `redrive`: both asked of the running service.
 
-It may be interrupted, run again, and run beside another one at any time: each message is done or not begun.
+A redrive so obeys its flags, budgets and breakers. It may be interrupted, run again, and run beside another one at any
+time: each message is done or not begun.
 """
 
 import re
@@ -10,14 +11,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
+from service.application.identity import Role
 from service.cli.operator import AsJson, Ask, print_json, running_service, show
 
-app = typer.Typer(help="Decisions after an outage.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Decisions.", no_args_is_help=True, add_completion=False)
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 COUNTS = ("auto", "review", "escalate", "taken", "unchanged")
 ADVICE = {
@@ -30,7 +33,17 @@ ADVICE = {
 
 @app.callback()
 def decisions() -> None:
-    """Decisions after an outage."""
+    """Decisions."""
+
+
+@app.command()
+def payload(
+    decision: Annotated[str, typer.Argument(help="The decision's id.")],
+    url: Annotated[str | None, typer.Option(help="The service; else SVC_URL; else the `svc run` of VAR_DIR.")] = None,
+) -> None:
+    """Print the customer's message and every model call made for it, as JSON. For auditors, and on record."""
+    with running_service(url, Role.AUDITOR) as ask:
+        print_json(ask("GET", f"/v1/decisions/{quote(decision, safe='')}/payload"))
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ async def evaluation_service(
     asked = release.model or model_name
     target = "stand-in" if "stand-in" in asked else f"{asked} at {httpx2.URL(model_url).host}"
     async with AsyncExitStack() as closing:
-        store = bootstrap.open_store(config, "evaluation")
+        store = bootstrap.open_store(config, "evaluation", secrets)
         closing.push_async_callback(store.close)
         store.database.write_sync(lambda session: make_active(session, release, "the suite"))
         store.flags.poll()

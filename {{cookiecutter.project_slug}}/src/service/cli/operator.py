@@ -77,20 +77,21 @@ def _is_http(url: str) -> bool:
 
 
 @contextmanager
-def running_service(given: str | None) -> Iterator[Ask]:
+def running_service(given: str | None, role: Role = Role.OPERATOR) -> Iterator[Ask]:
     """Asks the service at `given`, else at SVC_URL, else, in development, the `svc run` of VAR_DIR.
 
-    Method, path and content in, JSON out. The key is SVC_API_KEY; that of `svc run` is used for no other address.
+    Method, path and content in, JSON out. The key is SVC_API_KEY; that of `svc run` for the `role` is used for no other
+    address.
     Raises `Unavailable` without a usable answer, and `Invalid` when the service refuses or nobody says where it is.
     """
     running = _svc_run()
     url = (given or os.environ.get("SVC_URL") or running.get("base_url") or "").rstrip("/")
     if not _is_http(url):
         raise Invalid("say where the service is, as http(s)://...: --url or SVC_URL (or start `svc run`)")
-    own = running.get("keys", {}).get("operator") if url == running.get("base_url") else None
+    own = running.get("keys", {}).get(role.value) if url == running.get("base_url") else None
     key = os.environ.get("SVC_API_KEY") or own
     if not key:
-        raise Invalid(NO_KEY)
+        raise Invalid(NO_KEY.replace("operator", role.value))
     with httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=PATIENCE_S) as http:
 
         def ask(method: str, path: str, **content: Any) -> JsonObject:

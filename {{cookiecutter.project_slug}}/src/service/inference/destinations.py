@@ -54,6 +54,14 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def is_private(text: str) -> bool:
+    """Whether it is an IP address of one's own network: a part of the service's, and nobody's in person."""
+    try:
+        return ip_address(text).is_private
+    except ValueError:
+        return False
+
+
 def only(hosts: Iterable[str]) -> Callable[[httpx2.Request], Awaitable[None]]:
     """A request hook for httpx2 that raises `HostNotAllowed` for every host but these."""
     allowed = frozenset(hosts)

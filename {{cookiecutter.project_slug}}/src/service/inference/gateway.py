@@ -12,15 +12,17 @@ Copyable with task.py: needs pydantic, nothing of this project. You give it `Tar
 import asyncio
 import json
 import logging
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from service.inference.task import Answered, Call, NoUsableAnswer, Reply, Spent, T, Target, Task
+from service.inference.task import Answered, Call, NoUsableAnswer, Record, Reply, Spent, T, Target, Task
 
 # Failures that say the model is down. Others came from a model that answers.
 OUTAGES = frozenset({"deadline", "model_unreachable", "model_rate_limited", "model_error"})
+KEPT_TEXT = 16_000  # characters of each text that a record of a call keeps
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +43,7 @@ class _Attempts(Generic[T]):
     calls: int = 0
     failures: list[str] = field(default_factory=list)
     spent: Spent = Spent()
+    asked: list[Record] = field(default_factory=list)
     # What the model that has just failed is worth being asked instead.
     next_call: Call | None = None
 
@@ -56,6 +59,7 @@ class _Attempts(Generic[T]):
             self._failed(target, "deadline" if remaining_s <= 0 else "breaker_open")
             return None
         self.calls += 1
+        began = time.monotonic()
         try:
             async with asyncio.timeout(min(limits.attempt_s, remaining_s)):
                 reply = await target.ask(call)
@@ -63,6 +67,7 @@ class _Attempts(Generic[T]):
             # Cut short by what came before, it says nothing about the model; a hop on the way here takes a tenth.
             self._report(target, admission, None if remaining_s < 0.75 * limits.attempt_s else False)
             self.spent += target.if_lost(call)
+            self._note(target, call, began, Spent(cost_usd=None))
             self._failed(target, "deadline")
             return None
         except asyncio.CancelledError:
@@ -71,10 +76,12 @@ class _Attempts(Generic[T]):
         except Exception as error:
             reason = self._account_for(error, call)
             self._report(target, admission, reason not in OUTAGES, getattr(error, "retry_after_s", 0.0))
+            self._note(target, call, began, getattr(error, "spent", Spent()))
             self._failed(target, reason)
             return None
         self._report(target, admission, True)
         self.spent += reply.spent
+        self._note(target, call, began, reply.spent, reply)
         return self._read(target, call, reply, repairs)
 
     def _read(self, target: Target, call: Call, reply: Reply, repairs: bool) -> Answered[T] | None:
@@ -84,7 +91,7 @@ class _Attempts(Generic[T]):
             self.next_call = self._repairing(call, reply.text, str(error))
             self._failed(target, "output_unusable")
             return None
-        return Answered(value, target.source, reply.model, repairs, tuple(self.failures), self.spent)
+        return Answered(value, target.source, reply.model, repairs, tuple(self.failures), self.spent, self.asked)
 
     def _valid(self, text: str) -> T:
         try:
@@ -107,8 +114,26 @@ class _Attempts(Generic[T]):
                 log.error("accepting an answer raised %s", type(error).__name__, exc_info=error)
             raise _RefusedForGood(reason or "guard_failed") from error
 
-    def _failed(self, target: Target, reason: str) -> None:
+    def _note(self, target: Target, call: Call, began: float, spent: Spent, reply: Reply | None = None) -> None:
+        record = {
+            "source": target.source,
+            "model": reply.model if reply else call.model or None,
+            "messages": [{name: _kept(text) for name, text in message.items()} for message in call.messages],
+            "answer": _kept(reply.text) if reply else None,
+            "failure": None,
+            "ms": round((time.monotonic() - began) * 1000),
+            "cost_usd": spent.cost_usd,
+        }
+        self.asked.append(record)
+
+    def failed(self, reason: str) -> None:
+        """The last attempt did. If it came to a call, that has no reason yet: one that has answered ends the task."""
         self.failures.append(reason)
+        if self.asked and self.asked[-1]["failure"] is None:
+            self.asked[-1]["failure"] = reason
+
+    def _failed(self, target: Target, reason: str) -> None:
+        self.failed(reason)
         log.warning("%s gave no usable answer: %s", target.source, reason)
 
     def _report(self, target: Target, admission: int | None, ok: bool | None, retry_after_s: float = 0.0) -> None:
@@ -135,6 +160,10 @@ class _Attempts(Generic[T]):
         said = said[:4000].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
         before = [{"role": "assistant", "content": said}] if said else []
         return replace(call, messages=[*call.messages, *before, {"role": "user", "content": ask}])
+
+
+def _kept(text: str) -> str:
+    return text[:KEPT_TEXT].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent or stored
 
 
 def _reason_in(error: Exception) -> str | None:
@@ -171,7 +200,8 @@ class Gateway:
                 answered = await attempts.attempt(self.backup, call, steps_after=0)
         except _RefusedForGood as refusal:
             log.warning("an answer was refused: %s", refusal.reason)
-            raise NoUsableAnswer(refusal.reason, [*attempts.failures, refusal.reason], attempts.spent) from refusal
+            attempts.failed(refusal.reason)
+            raise NoUsableAnswer(refusal.reason, attempts.failures, attempts.spent, attempts.asked) from refusal
         if answered is None:
-            raise NoUsableAnswer(attempts.failures[0], attempts.failures, attempts.spent)
+            raise NoUsableAnswer(attempts.failures[0], attempts.failures, attempts.spent, attempts.asked)
         return answered

@@ -84,7 +84,7 @@ class RemoteTriager:
                 prediction = await self._ask(url, partial(body, calls))
                 return replace(prediction, usage=_total(prediction.usage, failures))
             except ModelUnusable as unusable:
-                raise ModelUnusable(unusable.reason, _total(unusable.usage, failures)) from None
+                raise ModelUnusable(unusable.reason, _total(unusable.usage, failures), unusable.calls) from None
             except _Failed as failure:
                 level = logging.ERROR if failure.refused else logging.WARNING
                 log.log(level, "inference at %s: %s", httpx2.URL(url).host, failure)

@@ -4,13 +4,14 @@ Copyable with them: needs pydantic, nothing of this project.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 T = TypeVar("T", bound=BaseModel)
 Message = dict[str, str]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,11 @@ class Task(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt."""
+    """A valid answer. `failures` are the reasons of the attempts before it; `spent` counts every attempt.
+
+    `asked` has every upstream call: source, model, messages, answer, failure, ms, cost_usd. Keep these where people's
+    words are kept.
+    """
 
     value: T
     source: str
@@ -127,13 +132,15 @@ class Answered(Generic[T]):
     repaired: bool
     failures: tuple[str, ...]
     spent: Spent
+    asked: Sequence[Record] = field(default=(), repr=False)
 
 
 class NoUsableAnswer(Exception):
     """No model gave a usable answer. `reason` is why an answer was refused, or else why the first attempt failed."""
 
-    def __init__(self, reason: str, failures: Sequence[str], spent: Spent) -> None:
+    def __init__(self, reason: str, failures: Sequence[str], spent: Spent, asked: Sequence[Record] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
         self.failures = tuple(failures)
         self.spent = spent
+        self.asked = asked

@@ -82,7 +82,7 @@ class ModelTriager:
             answered = await Gateway(primary, backup).ask(task)
         except NoUsableAnswer as failure:
             self.watch.failed(failure.failures)
-            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent)) from failure
+            raise ModelUnusable(Reason(failure.reason), _usage(failure.spent), tuple(failure.asked)) from failure
         return self._prediction(answered, shown)
 
     async def _shown(self, ticket: Ticket, ends_at: float) -> Shown:
@@ -133,6 +133,7 @@ class ModelTriager:
             usage=_usage(answered.spent),
             repaired=answered.repaired,
             taint=shown.taint,
+            calls=tuple(answered.asked),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.application.decision import ModelUnusable, Prediction, Reason, Usage
+from service.application.decision import Calls, ModelUnusable, Prediction, Reason, Usage
 from service.application.release import Release
 from service.application.text import Name
 from service.application.triage.contract import Ticket, TriageOutcome
@@ -41,6 +41,7 @@ class Unusable(_Wire):
 
     reason: Reason
     usage: Usage = Usage()
+    calls: Calls = ()
 
 
 class PredictAnswer(_Wire):
@@ -54,12 +55,12 @@ class PredictAnswer(_Wire):
         if self.prediction and not self.unusable:
             return self.prediction
         if self.unusable and not self.prediction:
-            raise ModelUnusable(self.unusable.reason, self.unusable.usage)
+            raise ModelUnusable(self.unusable.reason, self.unusable.usage, self.unusable.calls)
         raise ValueError("an answer holds either a prediction or why there is none")
 
 
 def answer_of(result: Prediction[TriageOutcome] | ModelUnusable) -> PredictAnswer:
     """The answer that carries what the engine returned or raised."""
     if isinstance(result, ModelUnusable):
-        return PredictAnswer(unusable=Unusable(reason=result.reason, usage=result.usage))
+        return PredictAnswer(unusable=Unusable(reason=result.reason, usage=result.usage, calls=result.calls))
     return PredictAnswer(prediction=result)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from service.application.decision import Decision, Disposition, Effect, ModelUnusable, Reason
+from service.application.decision import Calls, Decision, Disposition, Effect, ModelUnusable, Reason
 from service.application.errors import Invalid
 from service.application.held import Opened
 from service.application.identity import Caller, Role
@@ -38,7 +38,9 @@ class Waiting(Protocol):
 
     async def oldest(self, window: Window, after: Place | None, limit: int) -> list[Waiter]: ...
 
-    async def replace(self, old: Waiter, decision: Decision, effect: Effect | None, operator: Caller) -> bool: ...
+    async def replace(
+        self, old: Waiter, decision: Decision, effect: Effect | None, operator: Caller, calls: Calls = ()
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class RedriveTickets:
             spent = prediction.usage
             decision = self.triage.decide(asked, prediction, supersedes=waiter.decision_id)
             effect = effect_if_auto(decision, asked.ticket.model_dump(mode="json"))
-            replaced = await self.waiting.replace(waiter, decision, effect, operator)
+            replaced = await self.waiting.replace(waiter, decision, effect, operator, prediction.calls)
         except ModelUnusable as failure:
             spent = failure.usage
             return Left(failure.reason, asked=True, ill=failure.reason in ILL)

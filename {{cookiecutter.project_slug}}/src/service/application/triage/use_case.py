@@ -9,6 +9,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from service.application.decision import (
+    Calls,
     Decision,
     Disposition,
     Earlier,
@@ -64,7 +65,9 @@ class Records(Protocol):
 
     async def earlier(self, tenant: str, release: str, digest: str, since: datetime | None) -> Earlier | None: ...
 
-    async def close(self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None) -> None: ...
+    async def close(
+        self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None, calls: Calls = ()
+    ) -> None: ...
 
     async def abandon(self, opened: Opened, usage: Usage | None) -> None: ...
 
@@ -111,7 +114,8 @@ class TriageTicket:
             prediction = await self._predict(asked, opened.granted)
             spent = prediction.usage
             decision = self.decide(asked, prediction, asked_at=asked_at)
-            await self.records.close(decision, opened, request, effect_if_auto(decision, request))
+            effect = effect_if_auto(decision, request)
+            await self.records.close(decision, opened, request, effect, prediction.calls)
         except BaseException as error:  # also when the caller hangs up: the claim must not outlive the attempt
             if isinstance(error.__cause__, ModelUnusable):
                 spent = error.__cause__.usage
@@ -163,6 +167,7 @@ class TriageTicket:
             reason=failure.reason if failure else Reason.REPEATED,
             usage=failure.usage if failure else Usage(),
             taint=found.taint,
+            calls=failure.calls if failure else (),
         )
 
     def _without_model(self, asked: Asked, failure: ModelUnusable) -> Prediction[TriageOutcome]:
@@ -177,6 +182,7 @@ class TriageTicket:
             degraded=failure.reason is not Reason.AI_OFF,
             reason=failure.reason,
             usage=failure.usage,
+            calls=failure.calls,
         )
 
     def decide(

@@ -31,10 +31,11 @@ class SqlDecisions:
         The answer's fields, `at`, `taint`, the ids `supersedes` and `superseded_by`, `review` (None, or id, state,
         verdict, note, reviewer, corrected) and `effect` {state: none|held|queued|done|failed, reference}.
         """
-        return await self._database.read(lambda session: _find(session, caller.tenant, decision_id))
+        return await self._database.read(lambda session: find(session, caller.tenant, decision_id))
 
 
-def _find(session: Session, tenant: str, decision_id: str) -> JsonObject:
+def find(session: Session, tenant: str, decision_id: str) -> JsonObject:
+    """What `SqlDecisions.show` answers."""
     newer = aliased(DecisionRow)
     query = (
         select(DecisionRow, ReviewItemRow, EffectRow.state, EffectRow.reference, newer.id)

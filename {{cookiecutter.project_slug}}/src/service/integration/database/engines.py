@@ -23,6 +23,8 @@ POSTGRES_LIMITS = (
     "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'"
 )
 
+# `secure_delete`: what is erased is overwritten, and not only forgotten where it stood.
+WRITER = ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON")
 READ_ONLY = "25006"  # as after a failover, until the other server has taken over
 UNSUITABLE = "the database URL must begin with sqlite:// or postgresql://"
 # A server that vanished without a word is noticed within half a minute, not after the two hours TCP would take.
@@ -106,7 +108,7 @@ def is_outage(error: DBAPIError) -> bool:
 def _set_up_writer(connection: sqlite3.Connection, _record: Any) -> None:
     for attempt in range(200):
         try:
-            return _set_up(connection, ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"))
+            return _set_up(connection, WRITER)
         except sqlite3.OperationalError:  # a new file is being written by another: this pragma alone does not wait
             if attempt == 199:
                 raise

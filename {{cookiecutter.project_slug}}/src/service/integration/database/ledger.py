@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Update, and_, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.application.decision import Effect, JsonObject
-from service.integration.database import audit
+from service.integration.database import audit, payloads
 from service.integration.database.session import Database
 from service.integration.database.tables import EffectRow, table_of
 
@@ -39,7 +39,7 @@ def queue_effect(session: Session, effect: Effect, tenant: str, now: datetime, e
         "key": effect.key,
         "decision_id": effect.decision_id,
         "tenant": tenant,
-        "body": effect.body,
+        "sealed": payloads.seal(session, effect.body, "effect", tenant, effect.decision_id),
         "state": "queued",
         "attempts": 0,
         "enqueues": 1,
@@ -67,21 +67,28 @@ class SqlLedger:
             EffectRow.state.in_(("queued", "held")), _unleased(now)
         )
         counted = statement.values(attempts=EffectRow.attempts + 1).returning(
-            EffectRow.decision_id, EffectRow.body, EffectRow.attempts
+            EffectRow.decision_id, EffectRow.tenant, EffectRow.sealed, EffectRow.attempts
         )
-        row = await self._database.write(lambda session: session.execute(counted).one_or_none())
-        return (Effect(key, row.decision_id, row.body), row.attempts) if row else None
+
+        def attempt(session: Session) -> tuple[Effect, int] | None:
+            row = session.execute(counted).one_or_none()
+            if row is None:
+                return None
+            body = payloads.unseal(session, row.sealed, "effect", row.tenant, row.decision_id)
+            return Effect(key, row.decision_id, body), row.attempts
+
+        return await self._database.write(attempt)
 
     async def hold(self, key: str) -> None:
         now = self._clock()
         await self._apply(self._change(key, now, state="held").where(EffectRow.state == "queued", _unleased(now)))
 
     async def done(self, key: str, reference: str) -> None:
-        change = self._change(key, state="done", reference=reference, last_error=None, leased_until=None)
+        change = self._change(key, state="done", reference=reference, sealed=None, last_error=None, leased_until=None)
         await self._end(key, change, "effect.done", {"reference": reference})
 
     async def failed(self, key: str, error: str) -> None:
-        change = self._change(key, state="failed", last_error=error, leased_until=None)
+        change = self._change(key, state="failed", sealed=None, last_error=error, leased_until=None)
         await self._end(key, change, "effect.failed", {})
 
     async def retry_in(self, key: str, seconds: float, error: str) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from service.application.decision import Disposition, Reason
-from service.application.review.contract import ReviewState, Verdict
+from service.application.review.contract import Verdict
 from service.integration.database.tables import DecisionRow, ReviewItemRow, table_of
 
 # No model was to be asked, so these say nothing about a release.
@@ -39,7 +39,7 @@ def measure(session: Session, release: str, since: datetime, until: datetime | N
         _made.c.supersedes.is_(None),
         or_(_made.c.reason.is_(None), _made.c.reason.not_in([reason.value for reason in NOT_ASKED])),
     )
-    closed = _review.c.state == ReviewState.CLOSED.value
+    closed = _review.c.verdict.is_not(None)  # erased ones are closed without one
     counts = (
         select(
             func.count(),

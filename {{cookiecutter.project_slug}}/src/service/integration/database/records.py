@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, FromClause, and_, bindparam, exists, insert, select
 from sqlalchemy.orm import Session
 
-from service.application.decision import Decision, Disposition, Earlier, Effect, JsonObject, Source, Usage
+from service.application.decision import Calls, Decision, Disposition, Earlier, Effect, JsonObject, Source, Usage
 from service.application.errors import Unavailable
 from service.application.held import Claim, Opened, Spender
 from service.application.identity import Caller
 from service.application.review.contract import Verdict
-from service.integration.database import audit, claims, decisions
+from service.integration.database import audit, claims, decisions, payloads
 from service.integration.database.budgets import Budgets
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.session import Database
@@ -97,11 +97,13 @@ class SqlRecords:
         row = await self._database.read(lambda session: session.execute(_EARLIER, question).one_or_none())
         return Earlier(row.outcome, row.model_version, tuple(row.taint)) if row else None
 
-    async def close(self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None) -> None:
+    async def close(
+        self, decision: Decision, opened: Opened, request: JsonObject, effect: Effect | None, calls: Calls = ()
+    ) -> None:
         def commit(session: Session) -> None:
             if opened.claim is not None:
                 claims.answer(session, opened.claim, decision.answer())
-            store_decision(session, decision, request)
+            store_decision(session, decision, request, calls)
             if effect is not None:
                 queue_effect(session, effect, decision.tenant, self._clock(), self._enqueue)
             elif decision.disposition is not Disposition.AUTO:
@@ -145,18 +147,12 @@ class SqlRecords:
         undoing.add_done_callback(self._undoing.discard)
 
 
-def store_decision(session: Session, decision: Decision, request: JsonObject) -> None:
+def store_decision(session: Session, decision: Decision, request: JsonObject, calls: Calls) -> None:
     """Decision, payload and audit row."""
     row = decisions.to_row(decision)
-    payload = {
-        "decision_id": decision.id,
-        "tenant": decision.tenant,
-        "customer_ref": request.get("customer_ref"),
-        "request": request,
-        "created_at": decision.at,
-    }
+    full = {"request": request, "calls": list(calls)}
     session.execute(_INSERT_DECISION, row)
-    session.execute(_INSERT_PAYLOAD, payload)
+    session.execute(_INSERT_PAYLOAD, payloads.row(session, decision.id, decision.tenant, full, decision.at))
     details = {name: row[name] for name in TOLD} | {"flags": decision.flags}
     audit.append(
         session, audit.Entry(decision.at, decision.tenant, decision.actor, "decision.made", decision.id, details)

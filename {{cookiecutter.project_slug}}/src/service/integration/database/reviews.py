@@ -12,14 +12,14 @@ from service.application.errors import NotFound
 from service.application.identity import Caller
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
 from service.application.review.use_case import Judgement, refuse_unless_free
-from service.integration.database import audit
+from service.integration.database import audit, payloads
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.session import Database
 from service.integration.database.tables import DecisionRow, PayloadRow, ReviewItemRow
 
 CLAIM = timedelta(minutes=30)
 
-Found = Row[tuple[ReviewItemRow, JsonObject, str, str | None, JsonObject | None]]
+Found = Row[tuple[ReviewItemRow, JsonObject, str, str | None, bytes | None]]
 
 
 class SqlReviewDesk:
@@ -36,7 +36,7 @@ class SqlReviewDesk:
             query = query.where(in_state(state, now))
 
         def read(session: Session) -> "list[ReviewItem]":
-            items = [_item(row, now) for row in session.execute(query).all()]
+            items = [_item(session, row, now) for row in session.execute(query).all()]
             if seen := [item.decision_id for item in items if item.request]:
                 which = state.value if state else "all"
                 told = {"decisions": seen}
@@ -53,7 +53,7 @@ class SqlReviewDesk:
 
     def _claim(self, session: Session, caller: Caller, review_id: str) -> ReviewItem:
         now = self._clock()
-        item = _item(_locked(session, caller.tenant, review_id), now)
+        item = _item(session, _locked(session, caller.tenant, review_id), now)
         refuse_unless_free(item, caller)
         values = {"state": "claimed", "claimed_by": caller.subject, "claimed_until": now + CLAIM}
         session.execute(update(ReviewItemRow).where(ReviewItemRow.id == review_id).values(values))
@@ -63,13 +63,13 @@ class SqlReviewDesk:
                 now, caller.tenant, caller.subject, "review.claimed", review_id, {"decision": item.decision_id}
             ),
         )
-        return _item(_locked(session, caller.tenant, review_id), now)
+        return _item(session, _locked(session, caller.tenant, review_id), now)
 
     def _settle(
         self, session: Session, caller: Caller, review_id: str, judge: Callable[[ReviewItem], Judgement]
     ) -> ReviewItem:
         now = self._clock()
-        item = _item(_locked(session, caller.tenant, review_id), now)
+        item = _item(session, _locked(session, caller.tenant, review_id), now)
         judgement = judge(item)
         session.execute(
             update(ReviewItemRow)
@@ -92,12 +92,12 @@ class SqlReviewDesk:
             "effect": judgement.effect.key if judgement.effect else None,
         }
         audit.append(session, audit.Entry(now, caller.tenant, caller.subject, "review.closed", review_id, details))
-        return _item(_locked(session, caller.tenant, review_id), now)
+        return _item(session, _locked(session, caller.tenant, review_id), now)
 
 
 def _items(tenant: str) -> Select[Any]:
     return (
-        select(ReviewItemRow, DecisionRow.outcome, DecisionRow.source, DecisionRow.reason, PayloadRow.request)
+        select(ReviewItemRow, DecisionRow.outcome, DecisionRow.source, DecisionRow.reason, PayloadRow.sealed)
         .join(DecisionRow, DecisionRow.id == ReviewItemRow.decision_id)
         .outerjoin(PayloadRow, PayloadRow.decision_id == ReviewItemRow.decision_id)
         .where(ReviewItemRow.tenant == tenant)
@@ -122,7 +122,7 @@ def in_state(state: ReviewState, now: datetime) -> ColumnElement[bool]:
     return ReviewItemRow.state == state.value
 
 
-def _item(found: Found, now: datetime) -> ReviewItem:
+def _item(session: Session, found: Found, now: datetime) -> ReviewItem:
     row = found.ReviewItemRow
     claim_is_over = row.state == "claimed" and row.claimed_until <= now
     return ReviewItem(
@@ -131,7 +131,7 @@ def _item(found: Found, now: datetime) -> ReviewItem:
         use_case=row.use_case,
         disposition=row.disposition,
         state=ReviewState.OPEN if claim_is_over else ReviewState(row.state),
-        request=found.request or {},
+        request=payloads.request_of(session, row.tenant, row.decision_id, found.sealed),
         outcome=found.outcome,
         source=found.source,
         reason=found.reason,

@@ -8,10 +8,10 @@ connections. Errors of the driver end here: callers see `Unavailable` or, for bu
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError
@@ -22,6 +22,7 @@ from service.application.errors import Invalid, Unavailable
 from service.integration.database import engines
 from service.integration.database.engines import Credentials
 from service.integration.database.impatience import Impatience
+from service.integration.sealing import Sealer
 
 T = TypeVar("T")
 AWAY = "the database cannot be reached now"
@@ -45,8 +46,9 @@ class Database:
         threads: int,
         more_engines: Callable[[int], Engine] | None = None,
         impatience: Impatience | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
-        self._impatience = impatience
+        self._impatience, self._info = impatience, {"sealer": sealer}
         self._writer, self._reader, self._more_engines = writer, reader, more_engines
         self._made: list[Engine] = []
         self.patience_s = PATIENCE_S
@@ -95,11 +97,11 @@ class Database:
 
     def write_sync(self, fn: Callable[[Session], T]) -> T:
         """`write` for commands and threads: runs here and now."""
-        return transact(self._writer, fn)
+        return transact(self._writer, fn, self._info)
 
     def read_sync(self, fn: Callable[[Session], T]) -> T:
         """`read` for commands and threads: runs here and now."""
-        return transact(self._reader, fn)
+        return transact(self._reader, fn, self._info)
 
     async def close(self) -> None:
         """Finish what runs, refuse what comes, close every connection."""
@@ -116,7 +118,7 @@ class Database:
 
     def _submit(self, threads: ThreadPoolExecutor, engine: Engine, fn: Callable[[Session], T]) -> "Future[T]":
         # The copied context carries the current span into the thread, so SQL spans join the request's trace.
-        return threads.submit(contextvars.copy_context().run, transact, engine, fn)
+        return threads.submit(contextvars.copy_context().run, transact, engine, fn, self._info)
 
     async def _finish(self, running: "Future[T]") -> T:
         """Its result. After `patience_s` the caller is told so; what has not begun by then never will."""
@@ -130,32 +132,38 @@ class Database:
 
 
 def open_database(
-    url: str, credentials: Credentials | None = None, pool_size: int = 8, patient: bool = True
+    url: str,
+    credentials: Credentials | None = None,
+    pool_size: int = 8,
+    patient: bool = True,
+    sealer: Sealer | None = None,
 ) -> Database:
     """Open `sqlite:////abs/path` or `postgresql://...`; nothing is connected yet.
 
     `credentials` returns the user and password for each new connection, so that they may change while the
     service runs (then call `reconnect`). `patient`: a silent Postgres is given up after half a minute; otherwise after
-    a second or two, and one that only pretends to live, too. Raises `Invalid` on another URL.
+    a second or two, and one that only pretends to live, too. Without a `sealer` nothing that customers wrote can be read
+    or stored. Raises `Invalid` on another URL.
     """
     if engines.is_sqlite(url):
-        return Database(engines.sqlite(url, writes=True), engines.sqlite(url, writes=False), threads=4)
+        writer, reader = engines.sqlite(url, writes=True), engines.sqlite(url, writes=False)
+        return Database(writer, reader, threads=4, sealer=sealer)
 
     def engine(connections: int) -> Engine:
         return engines.postgres(url, credentials, connections, patient)
 
     shared = engine(pool_size)
     impatience = None if patient else Impatience(shared, HUNG_S)
-    return Database(shared, shared, threads=pool_size, more_engines=engine, impatience=impatience)
+    return Database(shared, shared, threads=pool_size, more_engines=engine, impatience=impatience, sealer=sealer)
 
 
-def transact(engine: Engine, fn: Callable[[Session], T]) -> T:
+def transact(engine: Engine, fn: Callable[[Session], T], info: Mapping[str, Any]) -> T:
     """One transaction around `fn`. A connection found dead before the commit is replaced once, unnoticed."""
     with sql_errors_end_here():
         committing = False
         for may_retry in (True, False):
             try:
-                with Session(engine, expire_on_commit=False) as session:
+                with Session(engine, expire_on_commit=False, info=dict(info)) as session:
                     result = fn(session)
                     committing = True
                     session.commit()

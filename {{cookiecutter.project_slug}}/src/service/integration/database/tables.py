@@ -1,7 +1,8 @@
 """The tables, as the migrations build them. A test fails when the two differ.
 
-Only `payload.request`, `effect.body` and `review_item.corrected` hold what a customer wrote, besides the model's
-own words in outcomes and answers. Tables called append-only refuse UPDATE and DELETE by trigger.
+What a customer wrote is sealed: `payload.sealed`, `effect.sealed`. `decision.outcome`, `idempotency.answer` and
+`review_item.note` and `.corrected` quote it in plain. No other column holds any of it, as a test checks
+(docs/data.md). Tables called append-only refuse UPDATE and DELETE by trigger.
 """
 
 from datetime import date, datetime
@@ -16,8 +17,11 @@ from service.integration.database.release_tables import EvalReportRow, ReleaseDr
 __all__ = ["Base", "EvalReportRow", "ReleaseDraftRow", "ReleaseRow", "ReleaseStepRow"]
 
 
+_FULL = text("sealed IS NOT NULL")
+
+
 class DecisionRow(Base):
-    """One answered request. Never changed after it is written."""
+    """One answered request. Never changed after it is written, but for an outcome that is erased: {}."""
 
     __tablename__ = "decision"
     # Without its instant, planners answer for the second index with the first, and read a whole tenant.
@@ -48,16 +52,24 @@ class DecisionRow(Base):
 
 
 class PayloadRow(Base):
-    """What the customer wrote, apart from the decision so that it can be erased without losing the decision."""
+    """What the customer wrote, what models were sent and what they said: sealed, and None past its time.
+
+    The row itself says that the decision still holds something of the customer, and by `customer`, a keyed digest, of
+    which one. It goes when all of that has gone.
+    """
 
     __tablename__ = "payload"
+    __table_args__ = (
+        Index(None, "tenant", "customer"),
+        Index(None, "created_at"),
+        Index("ix_payload_full", "created_at", postgresql_where=_FULL, sqlite_where=_FULL),
+    )
 
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), primary_key=True)
     tenant: Mapped[str]
-    customer_ref: Mapped[str | None] = mapped_column(index=True)
-    request: Mapped[dict[str, Any]]
+    customer: Mapped[str | None]
+    sealed: Mapped[bytes | None]
     created_at: Mapped[datetime]
-    expires_at: Mapped[datetime | None]
 
 
 class IdempotencyRow(Base):
@@ -105,7 +117,8 @@ class ReviewItemRow(Base):
 class EffectRow(Base):
     """The side-effect ledger: one write to a downstream system, from intent to reference.
 
-    `enqueues` numbers the jobs made for it; `leased_until` keeps two workers from trying it at once.
+    `sealed` is what to write, None once that is done or given up. `enqueues` numbers the jobs made for it;
+    `leased_until` keeps two workers from trying it at once.
     """
 
     __tablename__ = "effect"
@@ -114,7 +127,7 @@ class EffectRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), index=True)
     tenant: Mapped[str]
-    body: Mapped[dict[str, Any]]
+    sealed: Mapped[bytes | None]
     state: Mapped[str]
     attempts: Mapped[int]
     enqueues: Mapped[int]

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from service.application.decision import Decision, Effect
+from service.application.decision import Calls, Decision, Effect
 from service.application.identity import Caller
 from service.application.review.contract import ReviewState
 from service.application.waiting import ABOUT_THE_MESSAGE, Counted, Place, Queue, Waiter, Window
-from service.integration.database import audit
+from service.integration.database import audit, payloads
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
 from service.integration.database.records import open_review, store_decision
 from service.integration.database.reviews import in_state
@@ -40,24 +40,33 @@ class SqlWaiting:
     async def oldest(self, window: Window, after: Place | None, limit: int) -> list[Waiter]:
         columns = (
             ReviewItemRow.id, ReviewItemRow.decision_id, DecisionRow.tenant, DecisionRow.actor,
-            PayloadRow.request, ReviewItemRow.opened_at,
+            PayloadRow.sealed, ReviewItemRow.opened_at,
         )  # fmt: skip
         query = self._candidates(window, self._clock(), *columns)
         if after is not None:
             same = and_(ReviewItemRow.opened_at == after.opened_at, ReviewItemRow.id > after.review_id)
             query = query.where(or_(ReviewItemRow.opened_at > after.opened_at, same))
         query = query.order_by(ReviewItemRow.opened_at, ReviewItemRow.id).limit(limit)
-        rows = await self._database.read(lambda session: session.execute(query).all())
-        return [Waiter(*row) for row in rows]
 
-    async def replace(self, old: Waiter, decision: Decision, effect: Effect | None, operator: Caller) -> bool:
+        def read(session: Session) -> list[Waiter]:
+            return [
+                Waiter(id_, decision, tenant, actor, payloads.request_of(session, tenant, decision, sealed), opened_at)
+                for id_, decision, tenant, actor, sealed, opened_at in session.execute(query)
+            ]
+
+        return await self._database.read(read)
+
+    async def replace(
+        self, old: Waiter, decision: Decision, effect: Effect | None, operator: Caller, calls: Calls = ()
+    ) -> bool:
         def commit(session: Session) -> bool:
             now = self._clock()
-            request = session.execute(_untouched(old, now)).scalar_one_or_none()
-            if request is None:
+            sealed = session.execute(_untouched(old, now)).scalar_one_or_none()
+            request = payloads.request_of(session, old.tenant, old.decision_id, sealed)
+            if not request:
                 return False
             _supersede(session, old, now)
-            store_decision(session, decision, request)
+            store_decision(session, decision, request, calls)
             audit.append(session, _redriven(old, decision, operator, now))
             if effect is not None:
                 queue_effect(session, effect, decision.tenant, now, self._enqueue)
@@ -83,7 +92,7 @@ class SqlWaiting:
 def _untouched(old: Waiter, now: datetime) -> Select[Any]:
     """The message of an item that is still open, locked; nothing otherwise, once whoever holds the lock is done."""
     return (
-        select(PayloadRow.request)
+        select(PayloadRow.sealed)
         .join(ReviewItemRow, ReviewItemRow.decision_id == PayloadRow.decision_id)
         .where(ReviewItemRow.id == old.review_id, in_state(ReviewState.OPEN, now))
         .with_for_update(of=ReviewItemRow)

@@ -3,10 +3,12 @@
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -23,14 +25,19 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 from sqlalchemy import Engine
 
+from service.integration.telemetry.redaction import RedactingExporter, Redactor
+
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def configure_telemetry(service: str, process: str, otlp_endpoint: str, directory: Path) -> Callable[[], None]:
+def configure_telemetry(
+    service: str, process: str, otlp_endpoint: str, directory: Path, redactor: Redactor
+) -> Callable[[], None]:
     """Send spans and metrics over OTLP/HTTP to `otlp_endpoint`, or to OTLP JSON files in `directory` without one.
 
-    Prompts and answers are never captured. Returns the function that flushes and closes everything.
+    Prompts and answers are never captured; spans are redacted. Returns the function that flushes and closes everything.
     """
     os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
     resource = Resource.create({"service.name": service, "service.instance.id": f"{process}-{os.getpid()}"})
@@ -39,7 +46,7 @@ def configure_telemetry(service: str, process: str, otlp_endpoint: str, director
         sampler=ParentBased(RequestsAndJobs(), local_parent_sampled=RequestsAndJobs(dropped=CONNECTION_HANDLING)),
         resource=resource,
     )
-    tracing.add_span_processor(BatchSpanProcessor(spans, schedule_delay_millis=100))
+    tracing.add_span_processor(BatchSpanProcessor(RedactingExporter(spans, redactor), schedule_delay_millis=100))
     metering = MeterProvider([PeriodicExportingMetricReader(measurements)], resource=resource)
     trace.set_tracer_provider(tracing)
     propagate.set_global_textmap(TraceContextTextMapPropagator())  # a caller's baggage must not reach the vendor
@@ -132,8 +139,8 @@ def current_trace_id() -> str:
     return format(trace.get_current_span().get_span_context().trace_id, "032x")
 
 
-def configure_logs(process: str) -> None:
-    """One JSON object a line on stderr, for structlog and for every library that uses `logging`."""
+def configure_logs(process: str, redactor: Redactor) -> None:
+    """One redacted JSON object a line on stderr: structlog, `logging`, warnings, and errors that nobody caught."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -146,6 +153,7 @@ def configure_logs(process: str) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _exception_without_text,
+            partial(_redacted, redactor),
             structlog.processors.JSONRenderer(),
         ],
     )
@@ -153,12 +161,38 @@ def configure_logs(process: str) -> None:
     handler.setFormatter(render)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
+    jobs = logging.getLogger("dbos")
+    jobs.addHandler(logging.NullHandler())  # having one, it adds no console of its own
+    jobs.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    logging.raiseExceptions = False  # else a line that cannot be formatted is printed with its raw arguments
+    sys.excepthook = _uncaught
+    sys.unraisablehook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+    threading.excepthook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    log.critical("nobody caught this", exc_info=(kind, error or kind(), trace))
+
+
+# Ours, or the processors': times, types and places.
+_NO_TEXT = frozenset({"timestamp", "level", "logger", "trace_id", "process", "exception"})
+
+
+def _redacted(
+    redactor: Redactor, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Nothing in it identifies anybody. Of what it says, the first line: libraries put tracebacks into the others."""
+    event["event"] = str(event.get("event")).partition("\n")[0]
+    return {key: value if key in _NO_TEXT else redactor(value) for key, value in event.items()}
 
 
 def _exception_without_text(

@@ -1,0 +1,73 @@
+"""Sealing: what customers wrote is stored so that only processes with the vault's `payload_key` can read it.
+
+Copyable: needs cryptography. AES-256-GCM under a key of its own for each place, derived with HKDF: what is sealed for
+one place opens at no other, and whoever can write to the table can neither read, move nor make up anything.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+VERSION, ID, NONCE = b"\x01", 4, 12  # bytes
+
+
+class CannotOpen(Exception):
+    """The key is missing, or this was not sealed for this place. Says nothing of the content."""
+
+
+class Sealer:
+    """`keys` gives one or more secrets separated by commas, newest first: the first seals, all of them open.
+
+    It is called for each use, so a rotated key is picked up. Raises `ValueError` when there is none.
+    """
+
+    def __init__(self, keys: Callable[[], str]) -> None:
+        self._keys = keys
+        self._known()
+
+    def seal(self, content: Any, *place: str) -> bytes:
+        """The content, which JSON can hold, for this place."""
+        key, nonce = self._known()[0], os.urandom(NONCE)
+        plain = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
+        return VERSION + _id(key) + nonce + AESGCM(_derived(key, *place)).encrypt(nonce, plain, None)
+
+    def open(self, sealed: bytes, *place: str) -> Any:
+        """What was sealed for this place. Raises `CannotOpen`."""
+        head, nonce, body = sealed[: 1 + ID], sealed[1 + ID : 1 + ID + NONCE], sealed[1 + ID + NONCE :]
+        for key in self._known():
+            if head == VERSION + _id(key):
+                try:
+                    return json.loads(zlib.decompress(AESGCM(_derived(key, *place)).decrypt(nonce, body, None)))
+                except (InvalidTag, ValueError):
+                    raise CannotOpen("it was not sealed for this place, or was changed since") from None
+        raise CannotOpen("it was sealed under a key that payload_key no longer holds")
+
+    def marks(self, *name: str) -> list[str]:
+        """A digest of the name under each key, newest first: by it a name is found again that is stored nowhere."""
+        said = json.dumps(name).encode()
+        return [hmac.new(_derived(key, "mark"), said, hashlib.sha256).hexdigest() for key in self._known()]
+
+    def _known(self) -> list[bytes]:
+        keys = [key.strip().encode() for key in self._keys().split(",") if key.strip()]
+        if not keys:
+            raise ValueError("payload_key is empty")
+        return keys
+
+
+def _derived(key: bytes, *place: str) -> bytes:
+    return HKDF(hashes.SHA256(), 32, salt=None, info=json.dumps(place).encode()).derive(key)
+
+
+@lru_cache(maxsize=16)
+def _id(key: bytes) -> bytes:
+    return _derived(key, "id")[:ID]
