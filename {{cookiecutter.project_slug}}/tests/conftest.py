@@ -15,10 +15,10 @@ from sqlalchemy import make_url
 
 from service.integration.database.migrate import migrate
 from service.integration.database.session import Database, open_database
-from service.integration.sealing import Sealer
+from service.integration.encryption import Cipher
 
 ROOT = Path(__file__).resolve().parents[1]
-SEALER = Sealer(lambda: "a key of the tests")
+CIPHER = Cipher(lambda: "a key of the tests")
 
 # A replica's role fires no triggers, so that append-only tables let go of their rows too.
 EMPTY = """
@@ -83,7 +83,7 @@ def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]
     """An own, migrated, empty SQLite database."""
     file = tmp_path / "service.db"
     shutil.copy(sqlite_template, file)
-    database = open_database(f"sqlite:///{file}", sealer=SEALER)
+    database = open_database(f"sqlite:///{file}", cipher=CIPHER)
     yield database
     database.close_sync()
 
@@ -92,7 +92,7 @@ def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]
 def postgres_database(postgres_migrated: str) -> Iterator[Database]:
     """A migrated, empty Postgres database. The same one is emptied for each test: copying one takes 50 times longer."""
     _run(postgres_migrated, EMPTY)
-    database = open_database(postgres_migrated, sealer=SEALER)
+    database = open_database(postgres_migrated, cipher=CIPHER)
     yield database
     database.close_sync()
 

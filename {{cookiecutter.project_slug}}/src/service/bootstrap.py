@@ -3,133 +3,49 @@
 settings -> secrets -> telemetry -> database -> flags and releases -> adapters -> use cases -> processes
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
-import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from functools import partial
 
 from fastapi import FastAPI
-from sqlalchemy import text
 
-from service.api.app import Lifespan, Service, create_app
+from service.api.app import Service, create_app
 from service.api.authentication import FindCaller, by_key_or_token
-from service.api.inference import APIS, create_inference_app
 from service.application.decision import JsonObject
-from service.application.effects.contract import Ticketing
-from service.application.effects.use_case import DeliverEffect, ReconcileEffects
-from service.application.errors import Unavailable
 from service.application.identity import Caller
 from service.application.review.use_case import Reviewable, ReviewWork
 from service.application.triage import contract, rules
 from service.application.triage.redrive import RedriveTickets
 from service.application.triage.use_case import USE_CASE as TRIAGE
 from service.application.triage.use_case import ByRules, Triager, TriageTicket, effect_of
-from service.bootstrap_inference import CODE, engine, http_client, local_engine
-from service.bootstrap_secrets import Held, hold_secrets
+from service.bootstrap_inference import CODE, engine, http_client
+from service.bootstrap_process import hold_secrets, telemetry, until_closed
+from service.bootstrap_store import Store, open_store
 from service.integration.audit_chain import Keys
-from service.inference.destinations import is_private
-from service.inference.pii import redacted
-from service.inference.pii_structured import StructuredDetector
-from service.integration.chores import Chore
-from service.integration.database import installation
 from service.integration.database.api_keys import SqlKeyring
 from service.integration.database.audit_reading import Verifier
-from service.integration.database.audit_seals import SEAL_EVERY_S, Sealer
 from service.integration.database.budgets import Budgets, Limits
 from service.integration.database.decisions import SqlDecisions
-from service.integration.database.erasure import Retention, SqlPrivacy
-from service.integration.database.known_releases import SqlReleases
-from service.integration.database.ledger import SqlBacklog, SqlLedger
+from service.integration.database.erasure import SqlPrivacy
 from service.integration.database.payloads import SqlPayloads
 from service.integration.database.records import SqlRecords
 from service.integration.database.reviews import SqlReviewDesk
-from service.integration.database.session import Database, open_database
 from service.integration.database.waiting import SqlWaiting
-from service.integration.flags.processes import Presence
-from service.integration.flags.provider import DatabaseFlagProvider
 from service.integration.flags.switchboard import SqlSwitchboard
-from service.integration.flags.switches import FlagSwitches
-from service.integration.jobs import make_enqueue, run_worker
+from service.integration.jobs import make_enqueue
 from service.integration.oidc import Provider, SigningKeys, TokenCallers
 from service.integration.rates import Rates, redis_storage
-from service.integration.sealing import Sealer
-from service.integration.telemetry.redaction import Redactor
 from service.integration.telemetry.setup import (
-    configure_logs,
-    configure_telemetry,
     current_trace_id,
-    instrument_sql,
     traced,
 )
 from service.integration.telemetry.spending import SpendingWatch
-from service.integration.ticketing.http import HttpTicketing
 from service.project import slug
-from service.settings import Secrets, Settings, SettingsError, require
-
-SWEEP_EVERY_S = 2.0
-RETENTION_EVERY_S = 600.0
-
-
-def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
-    """Logs, spans and metrics of this process, until `closing` closes."""
-    redactor = Redactor(partial(redacted, detector=StructuredDetector(), spared=is_private))
-    configure_logs(process, redactor)
-    endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
-    closing.callback(configure_telemetry(slug(), process, endpoint, files, redactor))
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """The database and what is read from it all the time: flags and releases, kept fresh by one poller.
-
-    `watched` is the same database for the poller, which gives up on a silent server sooner than requests may.
-    """
-
-    database: Database
-    watched: Database
-    releases: SqlReleases
-    flags: DatabaseFlagProvider
-    switches: FlagSwitches
-    presence: Presence
-    check_secrets: Callable[[], bool | str] = lambda: True
-
-    async def close(self) -> None:
-        await asyncio.to_thread(self.flags.shutdown)
-        await asyncio.to_thread(self.presence.leave)
-        if self.watched is not self.database:
-            await self.watched.close()
-        await self.database.close()
-
-
-def open_store(config: Settings, kind: str, known: Secrets, held: Held | None = None) -> Store:
-    """Open the migrated database, load flags and releases, and be known as a process of this kind.
-
-    `held`: where its database user comes from, if that is the vault. Raises `Invalid` when the database is another
-    profile's.
-    """
-    user = held.database_user if held else None
-    database = open_database(config.database_url, user, sealer=_sealer(known))
-    with suppress(Unavailable):  # it may come later
-        database.read_sync(lambda session: installation.refuse_anothers(session, config.profile.value))
-    instrument_sql(database.engines)
-    # A network that swallows packets must not hold up a flip for longer than it lasts. SQLite has no network.
-    postgres = database.dialect == "postgresql"
-    watched = open_database(config.database_url, user, pool_size=1, patient=False) if postgres else database
-    if user:
-        user.on_change += [database.reconnect, watched.reconnect]
-    releases, presence = SqlReleases(watched, CODE), Presence(watched, kind, asdict(CODE))
-    kill_file = config.var_dir / "AI_OFF"
-    flags = DatabaseFlagProvider(watched, kill_file, also_refresh=releases.refresh, tell=presence.tell)
-    switches = FlagSwitches(flags, releases, internal_tenants=config.internal_tenants)
-    check_secrets = held.keeper.check if held else lambda: True
-    return Store(database, watched, releases, flags, switches, presence, check_secrets)
+from service.settings import Secrets, Settings, require
 
 
 def tokens(config: Settings, closing: AsyncExitStack) -> FindCaller | None:
@@ -179,7 +95,7 @@ def use_cases(
         show_payload=SqlPayloads(store.database, _now).read,
         export_customer=privacy.export,
         erase_customer=privacy.erase,
-        check=_checks(store),
+        check=store.check,
     )
 
 
@@ -195,61 +111,7 @@ def api(config: Settings) -> FastAPI:
     store.switches.release(TRIAGE, Caller("start", "-", frozenset()), None)  # a misfit is said now, not at a request
     known = held.known
     service = use_cases(store, config, known, engine(config, known, closing), find_token=tokens(config, closing))
-    return create_app(service, slug(), _until_closed(closing), config.load.most_at_once, config.api_docs)
-
-
-def inference_api(config: Settings) -> FastAPI:
-    """The inference process: the engine without a database. Fails here without its settings or secrets."""
-    closing = AsyncExitStack()
-    held = hold_secrets(config, "inference", closing)
-    telemetry(config, "inference", closing)
-    triage, token = local_engine(config, held.known, closing).triage, held.known.inference_token.get_secret_value
-    most, check = config.load.most_at_once * APIS, held.keeper.check
-    return create_inference_app(triage, token, slug(), _until_closed(closing), CODE.misfit, check, most)
-
-
-async def worker(config: Settings) -> None:
-    """The worker process: delivers effects and sweeps up unfinished ones until SIGTERM or SIGINT."""
-    require(DATABASE_URL=config.database_url)
-    stop = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signal_number, stop.set)
-    async with AsyncExitStack() as closing:
-        held, timeout_s = hold_secrets(config, "worker", closing), config.ticketing.timeout_s
-        require(TICKETING_URL=config.ticketing.url)
-        telemetry(config, "worker", closing)
-        store = open_store(config, "worker", held.known, held)
-        closing.push_async_callback(store.close)
-        http, token = http_client(closing, timeout_s), held.known.ticketing_token.get_secret_value
-        ticketing = HttpTicketing(http, config.ticketing.url, token, timeout_s)
-        # Longer than one attempt can take, so that only a dead worker's lease ever runs out.
-        deliver, reconcile = effect_jobs(store, ticketing, lease_s=timeout_s + 5)
-        seal = Sealer(store.database, Keys(held.known.audit_key.get_secret_value), config.var_dir / "audit.anchors")
-        retention = Retention(store.database, config.data.payload_days, config.data.record_days)
-        chores = [
-            Chore("sweep", SWEEP_EVERY_S, reconcile),
-            Chore("sealing", SEAL_EVERY_S, seal),
-            Chore("retention", RETENTION_EVERY_S, retention),
-        ]
-        ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
-        closing.callback(ready_file.unlink, missing_ok=True)
-        await run_worker(store.database, deliver, chores, name, ready_file.touch, stop)
-
-
-def effect_jobs(store: Store, ticketing: Ticketing, lease_s: float) -> tuple[DeliverEffect, ReconcileEffects]:
-    """The two jobs: deliver one effect, and queue unfinished ones again."""
-    ledger = SqlLedger(store.database, clock=_now, lease_s=lease_s)
-    backlog = SqlBacklog(store.database, make_enqueue(store.database), clock=_now)
-    return DeliverEffect(store.switches, ledger, ticketing), ReconcileEffects(store.switches, backlog)
-
-
-def _until_closed(closing: AsyncExitStack) -> Lifespan:
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with closing:
-            yield
-
-    return lifespan
+    return create_app(service, slug(), until_closed(closing), config.load.most_at_once, config.api_docs)
 
 
 def _rates(config: Settings, known: Secrets) -> Rates:
@@ -270,13 +132,6 @@ def _triage_outcome(outcome: JsonObject) -> JsonObject:
     return contract.TriageOutcome.model_validate_json(json.dumps(outcome)).model_dump(mode="json")
 
 
-def _sealer(known: Secrets) -> Sealer:
-    try:
-        return Sealer(known.payload_key.get_secret_value)
-    except ValueError as error:
-        raise SettingsError(f"the vault: {error}") from None
-
-
 def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:
     """HMAC-SHA-256 of a request's canonical JSON: equal requests match, and nobody can guess them from it."""
 
@@ -286,18 +141,6 @@ def _keyed_digest(known: Secrets) -> Callable[[JsonObject], str]:
         return hmac.new(key, canonical.encode(), hashlib.sha256).hexdigest()
 
     return digest
-
-
-def _checks(store: Store) -> Callable[[], Awaitable[dict[str, bool | str]]]:
-    async def check() -> dict[str, bool | str]:
-        found: dict[str, bool | str] = {"database": True, "flags": store.flags.loaded and store.flags.fresh}
-        try:
-            await store.database.read(lambda session: session.execute(text("select 1")).scalar())
-        except Unavailable:
-            found["database"] = False
-        return found | {"secrets": store.check_secrets()}
-
-    return check
 
 
 def _now() -> datetime:

@@ -10,11 +10,14 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
+from fastapi import FastAPI
 from opentelemetry.util.genai.handler import TelemetryHandler
 
+from service.api.inference import APIS, Engine, create_inference_app
 from service.application.release import Code
 from service.application.triage import contract, rules
 from service.application.triage.use_case import Triager
+from service.bootstrap_process import hold_secrets, telemetry, until_closed
 from service.inference import destinations
 from service.inference.models import ChatModel
 from service.inference.pii import PiiDetector, Pseudonymiser
@@ -23,6 +26,7 @@ from service.inference.prices import BadPrice, Price, price_of
 from service.inference.remote import RemoteTriager
 from service.inference.task import Limits
 from service.inference.triage import GUARDS_VERSION, ModelTriager
+from service.project import slug
 from service.settings import Profile, Secrets, Settings, SettingsError, require
 
 log = logging.getLogger(__name__)
@@ -65,6 +69,16 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     limits = Limits(model.deadline_s, min(model.attempt_s, model.deadline_s - 2 * reserve_s), reserve_s)
     hides_slowly = bool(config.data.spacy_model)
     return ModelTriager(primary, backup, Pseudonymiser(detectors), limits, hides_slowly=hides_slowly)
+
+
+def inference_api(config: Settings) -> FastAPI:
+    """The inference process: the engine without a database. Fails here without its settings or secrets."""
+    closing = AsyncExitStack()
+    held = hold_secrets(config, "inference", closing)
+    telemetry(config, "inference", closing)
+    triage, token = local_engine(config, held.known, closing).triage, held.known.inference_token.get_secret_value
+    asked = Engine(triage, token, CODE.misfit, held.keeper.check)
+    return create_inference_app(asked, slug(), until_closed(closing), config.load.most_at_once * APIS)
 
 
 def http_client(closing: AsyncExitStack, longest_s: float, hosts: frozenset[str] | None = None) -> httpx2.AsyncClient:

@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import Request
 from opentelemetry import trace
 
+from service.api import inference
 from service.api.disconnect import ClientGone, while_connected
 from service.api.inference import KEPT_RELEASES, MAX_BODY_BYTES, create_inference_app
 from service.application.decision import ModelUnusable, Prediction, Reason, Source, Usage
@@ -100,7 +101,7 @@ class Engine:
 
     def app(self) -> Any:
         """The real application around this engine; it also notes headers and statuses of the route."""
-        app = create_inference_app(self.predict, lambda: TOKEN, title="test")
+        app = create_inference_app(inference.Engine(self.predict, lambda: TOKEN), "test")
 
         async def noting(scope: Any, receive: Any, send: Any) -> None:
             async def sending(message: Any) -> None:
@@ -235,7 +236,7 @@ def test_only_so_many_releases_are_kept(url):
 def test_a_release_for_other_code_is_answered_by_the_next_process(engine, url, caplog):
     """As in the midst of a deployment: one process has the older code, another the newer."""
     misfit = lambda release: "it was made for guards g" if release == RELEASE else None  # noqa: E731
-    older = create_inference_app(Engine().predict, lambda: TOKEN, title="test", misfit=misfit)
+    older = create_inference_app(inference.Engine(Engine().predict, lambda: TOKEN, misfit), "test")
     with serving(older) as old_url:
         refused = post(old_url)
         assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
@@ -270,7 +271,7 @@ def test_strangers_are_refused(url, engine, who):
 
 
 def test_an_empty_token_opens_nothing():
-    app = create_inference_app(Engine().predict, lambda: "", title="test")
+    app = create_inference_app(inference.Engine(Engine().predict, lambda: ""), "test")
     with serving(app) as url:
         assert post(url, headers={"Authorization": b"Bearer"}).status_code == 401
 

@@ -13,7 +13,7 @@ from service.application.identity import Caller, Role
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import Database
 from service.integration.database.tables import BudgetRow, EffectRow, PayloadRow
-from tests.conftest import SEALER
+from tests.conftest import CIPHER
 from tests.example import USE_CASE
 
 ALICE = Caller("alice", "acme", frozenset({Role.CALLER}))
@@ -94,10 +94,14 @@ def rows(database: Database, row: type[Any]) -> list[Any]:
 
 
 def contents(database: Database, kind: str) -> dict[str, Any]:
-    """What is sealed in each row of "payload" or "effect", by decision."""
+    """What is encrypted in each row of "payload" or "effect", by decision."""
     row = {"payload": PayloadRow, "effect": EffectRow}[kind]
     kept = rows(database, row)
-    return {row.decision_id: SEALER.open(row.sealed, kind, row.tenant, row.decision_id) for row in kept if row.sealed}
+    return {
+        row.decision_id: CIPHER.decrypt(row.encrypted, kind, row.tenant, row.decision_id)
+        for row in kept
+        if row.encrypted
+    }
 
 
 def used(database: Database) -> dict[tuple[str, str], int]:

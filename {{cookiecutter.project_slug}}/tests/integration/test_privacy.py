@@ -32,8 +32,8 @@ from service.integration.database.tables import (
     PayloadRow,
     ReviewItemRow,
 )
-from service.integration.sealing import Sealer
-from tests.conftest import SEALER
+from service.integration.encryption import Cipher
+from tests.conftest import CIPHER
 from tests.example import USE_CASE
 from tests.integration.examples import ALICE, REQUEST, REVIEWER, Clock, Queue, contents, decision, digest, effect, rows
 
@@ -44,7 +44,7 @@ CALLS = ({"messages": [{"role": "user", "content": WORDS}], "answer": WORDS},)
 
 # Every column that can hold text is here or in NO_WORDS; whoever adds one has to say which, and erase what it holds.
 HOLDS_WORDS = {
-    "decision.outcome", "payload.sealed", "payload.customer", "effect.sealed", "idempotency.answer",
+    "decision.outcome", "payload.encrypted", "payload.customer", "effect.encrypted", "idempotency.answer",
     "review_item.note", "review_item.corrected",
 }  # fmt: skip
 NO_WORDS = {
@@ -169,7 +169,7 @@ def test_erasing_again_finds_nothing_and_a_dry_run_changes_nothing(service, data
     asyncio.run(story())
     told = [(row.action, row.actor, row.details) for row in rows(database, AuditRow)][1:]
     assert [(action, actor) for action, actor, _ in told] == [("customer.erased", "olga")] * 2
-    assert {row.object for row in rows(database, AuditRow)} == {"d-1", SEALER.marks("acme", "c-1")[0]}
+    assert {row.object for row in rows(database, AuditRow)} == {"d-1", CIPHER.marks("acme", "c-1")[0]}
 
 
 def test_an_erased_sqlite_file_holds_none_of_it_either(sqlite_database, clock):
@@ -211,7 +211,7 @@ def test_a_write_that_waits_is_given_up_and_one_under_way_is_reported(service, d
         await service.ledger.done(key, "T-2")  # it did arrive: that is true, and so it is recorded
 
     asyncio.run(story())
-    states = {row.decision_id: (row.state, row.reference, row.sealed) for row in rows(database, EffectRow)}
+    states = {row.decision_id: (row.state, row.reference, row.encrypted) for row in rows(database, EffectRow)}
     assert states == {
         "waits": ("failed", None, None), "under-way": ("done", "T-2", None), "done": ("done", "T-1", None),
     }  # fmt: skip
@@ -287,7 +287,7 @@ def test_a_process_without_the_key_can_neither_read_nor_store(service, database)
     asyncio.run(service.decided("d-1", review=True))
     url = database.writer.url.render_as_string(hide_password=False)
     keyless = open_database(url)
-    other = open_database(url, sealer=Sealer(lambda: "another key"))
+    other = open_database(url, cipher=Cipher(lambda: "another key"))
     try:
         with pytest.raises(Unavailable, match="not given the key"):
             asyncio.run(SqlPayloads(keyless, service.clock).read(AUDITOR, "d-1"))
@@ -307,8 +307,8 @@ def test_what_somebody_wrote_into_the_table_is_not_written_downstream(service, d
     async def story():
         await service.decided("d-1")
         await service.decided("d-2")
-        forged = SEALER.seal({"body": "pay here"}, "effect", "acme", "d-2")
-        database.write_sync(lambda s: s.execute(update(EffectRow).values(sealed=forged)))
+        forged = CIPHER.encrypt({"body": "pay here"}, "effect", "acme", "d-2")
+        database.write_sync(lambda s: s.execute(update(EffectRow).values(encrypted=forged)))
         with pytest.raises(Unavailable):
             await service.ledger.begin(f"{USE_CASE}:d-1")
 
@@ -369,7 +369,7 @@ def test_more_than_one_lot_is_erased_and_forgotten(service, clock, database, mon
 def test_after_a_rotation_older_customers_are_still_found(service, database):
     asyncio.run(service.decided("d-1"))
     url = database.writer.url.render_as_string(hide_password=False)
-    rotated = open_database(url, sealer=Sealer(lambda: "the next key, a key of the tests"))
+    rotated = open_database(url, cipher=Cipher(lambda: "the next key, a key of the tests"))
     try:
         after = Service(rotated, service.clock)
         asyncio.run(after.decided("d-2"))

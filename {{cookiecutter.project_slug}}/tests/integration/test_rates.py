@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from service.api.app import create_app
 from service.application.identity import Caller
-from service.bootstrap import open_store, use_cases
+from service.bootstrap import use_cases
+from service.bootstrap_store import open_store
 from service.integration import rates
 from service.integration.database.api_keys import issue_key
 from service.integration.rates import Rates, redis_storage

@@ -131,7 +131,7 @@ def test_an_auto_decision_is_stored_with_its_effect_and_job(records, database, q
     assert stored.at == decision().at
     assert stored.at.utcoffset().total_seconds() == 0
     assert contents(database, "payload") == {"d-1": {"request": REQUEST, "calls": []}}
-    assert (payload.created_at, b"order" in payload.sealed) == (decision().at, False)
+    assert (payload.created_at, b"order" in payload.encrypted) == (decision().at, False)
     assert (audit.action, audit.object, audit.actor) == ("decision.made", "d-1", "alice")
     (queued,) = rows(database, EffectRow)
     assert (queued.state, queued.enqueues, queued.attempts) == ("queued", 1, 0)

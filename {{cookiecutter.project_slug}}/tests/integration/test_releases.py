@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.application.errors import Invalid
 from service.application.release import Code, Gate, Release, Step
-from service.bootstrap import open_store
+from service.bootstrap_store import open_store
 from service.cli import release as release_command
 from service.cli.migrate import Prepared, prepare, releases_from
 from service.inference.prompts import PromptError

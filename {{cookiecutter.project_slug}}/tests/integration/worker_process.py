@@ -20,7 +20,7 @@ from service.integration.database.audit_seals import Sealer
 from service.integration.database.ledger import SqlBacklog, SqlLedger
 from service.integration.database.session import open_database
 from service.integration.jobs import make_enqueue, run_worker
-from tests.conftest import SEALER
+from tests.conftest import CIPHER
 
 LEASE_S = 2.0
 
@@ -46,7 +46,7 @@ class AlwaysOn:
 
 
 async def main(url: str, downstream: Path, executor_id: str) -> None:
-    database = open_database(url, sealer=SEALER)
+    database = open_database(url, cipher=CIPHER)
     deliver = DeliverEffect(AlwaysOn(), SqlLedger(database, now, LEASE_S), Downstream(downstream))
     reconcile = ReconcileEffects(AlwaysOn(), SqlBacklog(database, make_enqueue(database), now, overdue_s=LEASE_S))
     anchors = downstream.with_suffix(f".{executor_id}.anchors")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from service import settings
 from service.application.decision import Reason
 from service.cli import COMMANDS
+from service.settings import groups
+from service.settings.secrets import Secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
@@ -46,8 +47,8 @@ def test_the_request_is_walked_through_files_in_order():
 
 
 def test_the_settings_table_is_complete_and_true():
-    groups = [g for g in vars(settings).values() if isinstance(g, type) and issubclass(g, settings.Group)]
-    known = {str(f.validation_alias) for group in groups for f in group.model_fields.values()}
+    found = [g for g in vars(groups).values() if isinstance(g, type) and issubclass(g, groups.Group)]
+    known = {str(f.validation_alias) for group in found for f in group.model_fields.values()}
     # The table holds what the processes read; WORKER_VAULT_SECRET_ID_FILE is read by `svc run` only.
     table = text("README.md").partition("## Settings")[2].partition("## Where")[0]
     names = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
@@ -56,7 +57,7 @@ def test_the_settings_table_is_complete_and_true():
 
 
 def test_every_secret_is_named():
-    assert [name for name in settings.Secrets.model_fields if f"`{name}`" not in text("README.md")] == []
+    assert [name for name in Secrets.model_fields if f"`{name}`" not in text("README.md")] == []
 
 
 def test_every_reason_is_documented():

@@ -7,7 +7,7 @@ from starlette.routing import Mount, Route
 
 from service.api.app import Service, create_app
 from service.api.authentication import requires
-from service.api.inference import create_inference_app
+from service.api.inference import Engine, create_inference_app
 from service.application.identity import Role
 
 HEALTH = {"/health/live", "/health/ready"}
@@ -41,7 +41,7 @@ def test_every_route_requires_a_role(app):
 
 
 def test_the_inference_process_lets_nobody_in_without_its_token():
-    app = create_inference_app(None, lambda: "token", "test")
+    app = create_inference_app(Engine(None, lambda: "token"), "test")
     assert len([*iter_route_contexts(app.routes)]) == 3
     assert unguarded(app) == HEALTH
 

@@ -17,8 +17,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from service.api.app import create_app
 from service.application.identity import Role
-from service.bootstrap import Store, open_store, tokens, use_cases
+from service.bootstrap import tokens, use_cases
 from service.bootstrap_inference import http_client
+from service.bootstrap_store import Store, open_store
 from service.cli.migrate import prepare
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack
 
 from service.api.app import create_app
 from service.application.identity import Caller, Role
-from service.bootstrap import open_store, use_cases
+from service.bootstrap import use_cases
 from service.bootstrap_inference import engine
+from service.bootstrap_store import open_store
 from service.cli.serve import listen
 from service.settings import Secrets, Settings
 from tests.example import USE_CASE

@@ -12,9 +12,10 @@ import httpx2
 import pytest
 
 from service.api.app import create_app
-from service.api.inference import create_inference_app
-from service.bootstrap import open_store, use_cases
+from service.api.inference import Engine, create_inference_app
+from service.bootstrap import use_cases
 from service.bootstrap_inference import engine, local_engine
+from service.bootstrap_store import open_store
 from service.cli.migrate import prepare
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
@@ -116,7 +117,7 @@ def service(var, models, remote: bool, backup: bool, by_rules: bool):
     store = open_store(config, "api", SECRETS)
     key = issue_key(store.database, "caller", "acme", {"caller"})
     local = local_engine(config, SECRETS, AsyncExitStack())
-    apart = create_inference_app(local.triage, lambda: "test", "inference")
+    apart = create_inference_app(Engine(local.triage, lambda: "test"), "inference")
     with serving(apart) if remote else nullcontext("") as url:
         config = Settings(process={"profile": "development", "var_dir": var}, model={**model, "inference_url": url})
         thinks = engine(config, SECRETS, AsyncExitStack()) if remote else local

@@ -28,13 +28,16 @@ MARGIN, MARGIN_S = 0.1, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class _Engine:
-    """What the route needs. `token` is called for each request, so a rotated one is picked up."""
+class Engine:
+    """What the route needs. `token` is called for each request, so a rotated one is picked up.
+
+    `misfit` says why a release cannot be answered by this code, if it cannot.
+    """
 
     predict: Predict
     token: Callable[[], str]
-    misfit: Callable[[Release], str | None]
-    check_secrets: Callable[[], bool | str]
+    misfit: Callable[[Release], str | None] = lambda _release: None
+    check_secrets: Callable[[], bool | str] = lambda: True
     releases: OrderedDict[str, Release] = field(default_factory=OrderedDict)
 
     async def check(self) -> dict[str, bool | str]:
@@ -76,7 +79,7 @@ router = APIRouter(dependencies=[Depends(_authenticated)])
 @router.post(PATH)
 async def predict(request: Request, asked: PredictRequest) -> Response:
     """Ask the engine within the caller's remaining time. 409: send the release along."""
-    engine: _Engine = request.app.state.service
+    engine: Engine = request.app.state.service
     release, left_s = engine.release(asked), asked.deadline_ms / 1000
     within_s = left_s - min(left_s * MARGIN, MARGIN_S)
     try:
@@ -88,20 +91,11 @@ async def predict(request: Request, asked: PredictRequest) -> Response:
 
 
 def create_inference_app(
-    predict: Predict,
-    token: Callable[[], str],
-    title: str,
-    lifespan: Lifespan | None = None,
-    misfit: Callable[[Release], str | None] = lambda _release: None,
-    check_secrets: Callable[[], bool | str] = lambda: True,
-    most: int = MOST * APIS,
+    engine: Engine, title: str, lifespan: Lifespan | None = None, most: int = MOST * APIS
 ) -> FastAPI:
-    """The application of `svc serve-inference`: one route behind the inference token, and the health checks.
-
-    `misfit` says why a release cannot be answered by this code, if it cannot.
-    """
+    """The application of `svc serve-inference`: one route behind the inference token, and the health checks."""
     app = bare_app(title, lifespan, body_limit=MAX_BODY_BYTES, most=most, documented=False)
-    app.state.service = _Engine(predict, token, misfit, check_secrets)
+    app.state.service = engine
     app.include_router(router)
     app.include_router(health.router)
     return app

@@ -15,7 +15,7 @@ from service.application.text import Name
 
 JsonObject = dict[str, Any]
 T = TypeVar("T")
-# Every upstream call made for one answer: what was sent and what came back. For the sealed payload, and nowhere else.
+# Every upstream call made for one answer: what was sent, what came back. For the encrypted payload, and nowhere else.
 Calls = tuple[JsonObject, ...]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

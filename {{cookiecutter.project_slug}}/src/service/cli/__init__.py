@@ -16,7 +16,6 @@ COMMANDS = {
         "service.cli.release:app",
         "Prompts and models: draft, evaluate, approve, activate, canary, roll back.",
     ),
-    "decisions": ("service.cli.decisions:app", "After an outage: ask the model again about what waits for review."),
     "audit": ("service.cli.audit:app", "The audit log: verify its chain, export, let go of old rows."),
     "decisions": ("service.cli.decisions:app", "One's full payload; after an outage, ask the model again about many."),
     "privacy": ("service.cli.privacy:app", "What is held of one customer: export it, erase it."),

@@ -13,6 +13,7 @@ from service.application.identity import Caller, Role
 from service.application.release import Release
 from service.application.triage.contract import Ticket
 from service.bootstrap_inference import local_engine
+from service.bootstrap_store import open_store
 from service.cli.migrate import make_active, prepare, releases_from
 from service.integration.database.migrate import project_root
 from service.settings import Secrets, Settings
@@ -52,7 +53,7 @@ async def evaluation_service(
     asked = release.model or model_name
     target = "stand-in" if "stand-in" in asked else f"{asked} at {httpx2.URL(model_url).host}"
     async with AsyncExitStack() as closing:
-        store = bootstrap.open_store(config, "evaluation", secrets)
+        store = open_store(config, "evaluation", secrets)
         closing.push_async_callback(store.close)
         store.database.write_sync(lambda session: make_active(session, release, "the suite"))
         store.flags.poll()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from service.settings import ProcessSettings
+    from service.settings.groups import ProcessSettings
 
 
 def serve() -> None:

@@ -6,7 +6,7 @@ def serve_inference() -> None:
     from service.settings import Settings
 
     config = Settings()  # refused, if it must be, before the slow imports
-    from service.bootstrap import inference_api
+    from service.bootstrap_inference import inference_api
     from service.cli.serve import listen
 
     listen(inference_api(config), config.process)

@@ -8,6 +8,6 @@ def worker() -> None:
     from service.settings import Settings
 
     config = Settings()  # refused, if it must be, before the slow imports
-    from service.bootstrap import worker as run
+    from service.bootstrap_worker import worker as run
 
     asyncio.run(run(config))

@@ -18,7 +18,7 @@ from service.integration.database.tables import AuditRow, AuditSealRow, table_of
 
 PAGE = 2000
 MOST_FLAWS = 20
-KEPT = timedelta(days=183)  # what triggers hold, too: migrations/versions/0005_audit.py
+KEPT = timedelta(days=183)  # what triggers hold, too: migrations/versions/0004_audit.py
 PRUNED = "audit.pruned"
 
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)

@@ -54,7 +54,7 @@ def forget(session: Session, ids: Sequence[str], now: datetime) -> Counter[str]:
         "reviews_closed": update(_review).where(reviews, _WAITS).values(closed),
         "reviews": update(_review).where(reviews).values(note=None, corrected=None),
         "effects_given_up": update(_effect).where(effects, _UNWRITTEN).values(given_up),
-        "effects": update(_effect).where(effects).values(sealed=None),
+        "effects": update(_effect).where(effects).values(encrypted=None),
         "idempotency_keys": delete(_idempotency).where(_idempotency.c.answer["decision_id"].as_string().in_(ids)),
         "decisions": update(_decision).where(_decision.c.id.in_(ids)).values(outcome={}),
         "payloads": delete(_payload).where(_payload.c.decision_id.in_(ids)),
@@ -79,9 +79,9 @@ class Retention:
 
     def _empty(self, now: datetime, session: Session) -> int:
         waits = exists(_review.c.id).where(_review.c.decision_id == _payload.c.decision_id, _WAITS)
-        old = (_payload.c.sealed.is_not(None), _payload.c.created_at <= now - self._payload, ~waits)
+        old = (_payload.c.encrypted.is_not(None), _payload.c.created_at <= now - self._payload, ~waits)
         some = select(_payload.c.decision_id).where(*old).order_by(_payload.c.created_at).limit(AT_ONCE)
-        return _count(session, update(_payload).where(_payload.c.decision_id.in_(some)).values(sealed=None))
+        return _count(session, update(_payload).where(_payload.c.decision_id.in_(some)).values(encrypted=None))
 
     def _forget(self, now: datetime, session: Session) -> int:
         old = _payload.c.created_at <= now - self._record
@@ -134,11 +134,13 @@ class SqlPrivacy:
         return await self._database.write(transaction)
 
     def _in_full(self, session: Session, tenant: str, decision_id: str) -> JsonObject:
-        sealed = session.execute(select(_payload.c.sealed).where(_payload.c.decision_id == decision_id)).scalar()
-        bodies = session.execute(select(_effect.c.sealed).where(_effect.c.decision_id == decision_id)).scalars()
+        encrypted = session.execute(select(_payload.c.encrypted).where(_payload.c.decision_id == decision_id)).scalar()
+        bodies = session.execute(select(_effect.c.encrypted).where(_effect.c.decision_id == decision_id)).scalars()
         return decisions.find(session, tenant, decision_id) | {
-            "payload": payloads.unseal(session, sealed, "payload", tenant, decision_id),
-            "to_be_written": [payloads.unseal(session, body, "effect", tenant, decision_id) for body in bodies if body],
+            "payload": payloads.decrypt(session, encrypted, "payload", tenant, decision_id),
+            "to_be_written": [
+                payloads.decrypt(session, body, "effect", tenant, decision_id) for body in bodies if body
+            ],
         }
 
     def _audit(self, session: Session, operator: Caller, customer: str, action: str, details: JsonObject) -> None:

@@ -39,7 +39,7 @@ def queue_effect(session: Session, effect: Effect, tenant: str, now: datetime, e
         "key": effect.key,
         "decision_id": effect.decision_id,
         "tenant": tenant,
-        "sealed": payloads.seal(session, effect.body, "effect", tenant, effect.decision_id),
+        "encrypted": payloads.encrypt(session, effect.body, "effect", tenant, effect.decision_id),
         "state": "queued",
         "attempts": 0,
         "enqueues": 1,
@@ -67,14 +67,14 @@ class SqlLedger:
             EffectRow.state.in_(("queued", "held")), _unleased(now)
         )
         counted = statement.values(attempts=EffectRow.attempts + 1).returning(
-            EffectRow.decision_id, EffectRow.tenant, EffectRow.sealed, EffectRow.attempts
+            EffectRow.decision_id, EffectRow.tenant, EffectRow.encrypted, EffectRow.attempts
         )
 
         def attempt(session: Session) -> tuple[Effect, int] | None:
             row = session.execute(counted).one_or_none()
             if row is None:
                 return None
-            body = payloads.unseal(session, row.sealed, "effect", row.tenant, row.decision_id)
+            body = payloads.decrypt(session, row.encrypted, "effect", row.tenant, row.decision_id)
             return Effect(key, row.decision_id, body), row.attempts
 
         return await self._database.write(attempt)
@@ -84,11 +84,13 @@ class SqlLedger:
         await self._apply(self._change(key, now, state="held").where(EffectRow.state == "queued", _unleased(now)))
 
     async def done(self, key: str, reference: str) -> None:
-        change = self._change(key, state="done", reference=reference, sealed=None, last_error=None, leased_until=None)
+        change = self._change(
+            key, state="done", reference=reference, encrypted=None, last_error=None, leased_until=None
+        )
         await self._end(key, change, "effect.done", {"reference": reference})
 
     async def failed(self, key: str, error: str) -> None:
-        change = self._change(key, state="failed", sealed=None, last_error=error, leased_until=None)
+        change = self._change(key, state="failed", encrypted=None, last_error=error, leased_until=None)
         await self._end(key, change, "effect.failed", {})
 
     async def retry_in(self, key: str, seconds: float, error: str) -> None:

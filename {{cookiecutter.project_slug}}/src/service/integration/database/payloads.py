@@ -1,4 +1,4 @@
-"""Sealed customers' words in the tables: only sessions of a database that was opened with the key can read them."""
+"""Encrypted customers' words in the tables: only sessions of a database that was opened with the key can read them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,23 +14,23 @@ from service.application.identity import Caller
 from service.integration.database import audit
 from service.integration.database.session import Database
 from service.integration.database.tables import DecisionRow, PayloadRow
-from service.integration.sealing import CannotOpen, Sealer
+from service.integration.encryption import CannotDecrypt, Cipher
 
 log = logging.getLogger(__name__)
 
 
-def seal(session: Session, content: Any, *place: str) -> bytes:
+def encrypt(session: Session, content: Any, *place: str) -> bytes:
     """The content for this place: what it is, tenant, decision. Raises `Unavailable` in a process without the key."""
-    return _sealer(session).seal(content, *place)
+    return _cipher(session).encrypt(content, *place)
 
 
-def unseal(session: Session, sealed: bytes | None, *place: str) -> JsonObject:
-    """What was sealed for this place; {} when it has gone. Raises `Unavailable` when it cannot be opened."""
-    if sealed is None:
+def decrypt(session: Session, encrypted: bytes | None, *place: str) -> JsonObject:
+    """What was encrypted for this place; {} when it has gone. Raises `Unavailable` when it cannot be opened."""
+    if encrypted is None:
         return {}
     try:
-        return dict(_sealer(session).open(sealed, *place))
-    except CannotOpen as error:
+        return dict(_cipher(session).decrypt(encrypted, *place))
+    except CannotDecrypt as error:
         log.error("%s cannot be opened: %s", " ".join(place), error)
         raise Unavailable("what is stored here cannot be opened: see the log") from None
 
@@ -42,20 +42,20 @@ def row(session: Session, decision_id: str, tenant: str, content: JsonObject, at
         "decision_id": decision_id,
         "tenant": tenant,
         "customer": marks(session, tenant, customer)[0] if customer else None,
-        "sealed": seal(session, content, "payload", tenant, decision_id),
+        "encrypted": encrypt(session, content, "payload", tenant, decision_id),
         "created_at": at,
     }
 
 
 def marks(session: Session, tenant: str, customer: str) -> Sequence[str]:
     """What may stand in `payload.customer` for this customer, the newest key's first."""
-    return _sealer(session).marks(tenant, customer)
+    return _cipher(session).marks(tenant, customer)
 
 
-def request_of(session: Session, tenant: str, decision_id: str, sealed: bytes | None) -> JsonObject:
+def request_of(session: Session, tenant: str, decision_id: str, encrypted: bytes | None) -> JsonObject:
     """The customer's message; {} when it has gone or, as the log then says, cannot be opened."""
     try:
-        return dict(unseal(session, sealed, "payload", tenant, decision_id).get("request", {}))
+        return dict(decrypt(session, encrypted, "payload", tenant, decision_id).get("request", {}))
     except Unavailable:
         return {}
 
@@ -74,19 +74,21 @@ class SqlPayloads:
 
         def transaction(session: Session) -> JsonObject:
             mine = (DecisionRow.id == decision_id, DecisionRow.tenant == caller.tenant)
-            query = select(PayloadRow.sealed).join(DecisionRow, DecisionRow.id == PayloadRow.decision_id).where(*mine)
-            sealed = session.execute(query).scalar_one_or_none()
-            if sealed is None:
+            query = (
+                select(PayloadRow.encrypted).join(DecisionRow, DecisionRow.id == PayloadRow.decision_id).where(*mine)
+            )
+            encrypted = session.execute(query).scalar_one_or_none()
+            if encrypted is None:
                 raise NotFound("no such decision, or its payload is past its time or erased")
             entry = audit.Entry(self._clock(), caller.tenant, caller.subject, "payload.read", decision_id, {})
             audit.append(session, entry)
-            return {"decision_id": decision_id, **unseal(session, sealed, "payload", caller.tenant, decision_id)}
+            return {"decision_id": decision_id, **decrypt(session, encrypted, "payload", caller.tenant, decision_id)}
 
         return await self._database.write(transaction)
 
 
-def _sealer(session: Session) -> Sealer:
-    sealer = session.info.get("sealer")
-    if not isinstance(sealer, Sealer):
+def _cipher(session: Session) -> Cipher:
+    cipher = session.info.get("cipher")
+    if not isinstance(cipher, Cipher):
         raise Unavailable("this process was not given the key to customers' words")
-    return sealer
+    return cipher

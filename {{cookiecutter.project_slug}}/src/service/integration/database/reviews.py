@@ -97,7 +97,7 @@ class SqlReviewDesk:
 
 def _items(tenant: str) -> Select[Any]:
     return (
-        select(ReviewItemRow, DecisionRow.outcome, DecisionRow.source, DecisionRow.reason, PayloadRow.sealed)
+        select(ReviewItemRow, DecisionRow.outcome, DecisionRow.source, DecisionRow.reason, PayloadRow.encrypted)
         .join(DecisionRow, DecisionRow.id == ReviewItemRow.decision_id)
         .outerjoin(PayloadRow, PayloadRow.decision_id == ReviewItemRow.decision_id)
         .where(ReviewItemRow.tenant == tenant)
@@ -131,7 +131,7 @@ def _item(session: Session, found: Found, now: datetime) -> ReviewItem:
         use_case=row.use_case,
         disposition=row.disposition,
         state=ReviewState.OPEN if claim_is_over else ReviewState(row.state),
-        request=payloads.request_of(session, row.tenant, row.decision_id, found.sealed),
+        request=payloads.request_of(session, row.tenant, row.decision_id, found.encrypted),
         outcome=found.outcome,
         source=found.source,
         reason=found.reason,

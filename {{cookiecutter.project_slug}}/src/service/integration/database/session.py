@@ -22,7 +22,7 @@ from service.application.errors import Invalid, Unavailable
 from service.integration.database import engines
 from service.integration.database.engines import Credentials
 from service.integration.database.impatience import Impatience
-from service.integration.sealing import Sealer
+from service.integration.encryption import Cipher
 
 T = TypeVar("T")
 AWAY = "the database cannot be reached now"
@@ -46,9 +46,9 @@ class Database:
         threads: int,
         more_engines: Callable[[int], Engine] | None = None,
         impatience: Impatience | None = None,
-        sealer: Sealer | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
-        self._impatience, self._info = impatience, {"sealer": sealer}
+        self._impatience, self._info = impatience, {"cipher": cipher}
         self._writer, self._reader, self._more_engines = writer, reader, more_engines
         self._made: list[Engine] = []
         self.patience_s = PATIENCE_S
@@ -136,25 +136,25 @@ def open_database(
     credentials: Credentials | None = None,
     pool_size: int = 8,
     patient: bool = True,
-    sealer: Sealer | None = None,
+    cipher: Cipher | None = None,
 ) -> Database:
     """Open `sqlite:////abs/path` or `postgresql://...`; nothing is connected yet.
 
     `credentials` returns the user and password for each new connection, so that they may change while the
     service runs (then call `reconnect`). `patient`: a silent Postgres is given up after half a minute; otherwise after
-    a second or two, and one that only pretends to live, too. Without a `sealer` nothing that customers wrote can be read
-    or stored. Raises `Invalid` on another URL.
+    a second or two, and one that only pretends to live, too. Without a `cipher` nothing that customers wrote can be
+    read or stored. Raises `Invalid` on another URL.
     """
     if engines.is_sqlite(url):
         writer, reader = engines.sqlite(url, writes=True), engines.sqlite(url, writes=False)
-        return Database(writer, reader, threads=4, sealer=sealer)
+        return Database(writer, reader, threads=4, cipher=cipher)
 
     def engine(connections: int) -> Engine:
         return engines.postgres(url, credentials, connections, patient)
 
     shared = engine(pool_size)
     impatience = None if patient else Impatience(shared, HUNG_S)
-    return Database(shared, shared, threads=pool_size, more_engines=engine, impatience=impatience, sealer=sealer)
+    return Database(shared, shared, threads=pool_size, more_engines=engine, impatience=impatience, cipher=cipher)
 
 
 def transact(engine: Engine, fn: Callable[[Session], T], info: Mapping[str, Any]) -> T:

@@ -1,6 +1,6 @@
 """The tables, as the migrations build them. A test fails when the two differ.
 
-What a customer wrote is sealed: `payload.sealed`, `effect.sealed`. `decision.outcome`, `idempotency.answer` and
+What a customer wrote is in `payload.encrypted` and `effect.encrypted`. `decision.outcome`, `idempotency.answer`,
 `review_item.note` and `.corrected` quote it in plain. No other column holds any of it, as a test checks
 (docs/data.md). Tables called append-only refuse UPDATE and DELETE by trigger.
 """
@@ -17,7 +17,7 @@ from service.integration.database.release_tables import EvalReportRow, ReleaseDr
 __all__ = ["Base", "EvalReportRow", "ReleaseDraftRow", "ReleaseRow", "ReleaseStepRow"]
 
 
-_FULL = text("sealed IS NOT NULL")
+_FULL = text("encrypted IS NOT NULL")
 
 
 class DecisionRow(Base):
@@ -52,7 +52,7 @@ class DecisionRow(Base):
 
 
 class PayloadRow(Base):
-    """What the customer wrote, what models were sent and what they said: sealed, and None past its time.
+    """What the customer wrote, what models were sent and what they said: encrypted, and None past its time.
 
     The row itself says that the decision still holds something of the customer, and by `customer`, a keyed digest, of
     which one. It goes when all of that has gone.
@@ -68,7 +68,7 @@ class PayloadRow(Base):
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), primary_key=True)
     tenant: Mapped[str]
     customer: Mapped[str | None]
-    sealed: Mapped[bytes | None]
+    encrypted: Mapped[bytes | None]
     created_at: Mapped[datetime]
 
 
@@ -117,7 +117,7 @@ class ReviewItemRow(Base):
 class EffectRow(Base):
     """The side-effect ledger: one write to a downstream system, from intent to reference.
 
-    `sealed` is what to write, None once that is done or given up. `enqueues` numbers the jobs made for it;
+    `encrypted` is what to write, None once that is done or given up. `enqueues` numbers the jobs made for it;
     `leased_until` keeps two workers from trying it at once.
     """
 
@@ -127,7 +127,7 @@ class EffectRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), index=True)
     tenant: Mapped[str]
-    sealed: Mapped[bytes | None]
+    encrypted: Mapped[bytes | None]
     state: Mapped[str]
     attempts: Mapped[int]
     enqueues: Mapped[int]

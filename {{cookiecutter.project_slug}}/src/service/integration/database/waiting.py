@@ -40,7 +40,7 @@ class SqlWaiting:
     async def oldest(self, window: Window, after: Place | None, limit: int) -> list[Waiter]:
         columns = (
             ReviewItemRow.id, ReviewItemRow.decision_id, DecisionRow.tenant, DecisionRow.actor,
-            PayloadRow.sealed, ReviewItemRow.opened_at,
+            PayloadRow.encrypted, ReviewItemRow.opened_at,
         )  # fmt: skip
         query = self._candidates(window, self._clock(), *columns)
         if after is not None:
@@ -50,8 +50,10 @@ class SqlWaiting:
 
         def read(session: Session) -> list[Waiter]:
             return [
-                Waiter(id_, decision, tenant, actor, payloads.request_of(session, tenant, decision, sealed), opened_at)
-                for id_, decision, tenant, actor, sealed, opened_at in session.execute(query)
+                Waiter(
+                    id_, decision, tenant, actor, payloads.request_of(session, tenant, decision, encrypted), opened_at
+                )
+                for id_, decision, tenant, actor, encrypted, opened_at in session.execute(query)
             ]
 
         return await self._database.read(read)
@@ -61,8 +63,8 @@ class SqlWaiting:
     ) -> bool:
         def commit(session: Session) -> bool:
             now = self._clock()
-            sealed = session.execute(_untouched(old, now)).scalar_one_or_none()
-            request = payloads.request_of(session, old.tenant, old.decision_id, sealed)
+            encrypted = session.execute(_untouched(old, now)).scalar_one_or_none()
+            request = payloads.request_of(session, old.tenant, old.decision_id, encrypted)
             if not request:
                 return False
             _supersede(session, old, now)
@@ -92,7 +94,7 @@ class SqlWaiting:
 def _untouched(old: Waiter, now: datetime) -> Select[Any]:
     """The message of an item that is still open, locked; nothing otherwise, once whoever holds the lock is done."""
     return (
-        select(PayloadRow.sealed)
+        select(PayloadRow.encrypted)
         .join(ReviewItemRow, ReviewItemRow.decision_id == PayloadRow.decision_id)
         .where(ReviewItemRow.id == old.review_id, in_state(ReviewState.OPEN, now))
         .with_for_update(of=ReviewItemRow)

@@ -1,12 +1,22 @@
-"""The composition root of secrets: where each process gets them, which it needs, and what keeps them fresh."""
+"""What every process begins with: its secrets, kept fresh; logs, spans and metrics; an end that closes all of it."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from fastapi import FastAPI
+
+from service.api.app import Lifespan
+from service.inference.destinations import is_private
+from service.inference.pii import redacted
+from service.inference.pii_structured import StructuredDetector
 from service.integration.secrets.keeper import DatabaseUser, Keeper
 from service.integration.secrets.sources import Fields, KvSecret, MountedFiles, Source
 from service.integration.secrets.vault import AppRole, Kubernetes, Login, Vault
+from service.integration.telemetry.redaction import Redactor
+from service.integration.telemetry.setup import configure_logs, configure_telemetry
 from service.project import slug
 from service.settings import Secrets, Settings, SettingsError, require
 
@@ -50,6 +60,25 @@ def needed(config: Settings, process: str) -> tuple[str, ...]:
     """The fields without which this process does not start. Only who asks models has their key."""
     thinks_elsewhere = ("inference_token",) if config.inference_urls else ("model_api_key",)
     return {"api": RECORDS + thinks_elsewhere, "worker": WORKER, "inference": INFERENCE}[process]
+
+
+def telemetry(config: Settings, process: str, closing: AsyncExitStack) -> None:
+    """Logs, spans and metrics of this process, until `closing` closes."""
+    redactor = Redactor(partial(redacted, detector=StructuredDetector(), spared=is_private))
+    configure_logs(process, redactor)
+    endpoint, files = config.telemetry.otlp_endpoint, config.var_dir / "telemetry"
+    closing.callback(configure_telemetry(slug(), process, endpoint, files, redactor))
+
+
+def until_closed(closing: AsyncExitStack) -> Lifespan:
+    """What closes when the application ends."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with closing:
+            yield
+
+    return lifespan
 
 
 def _login(config: Settings) -> Login:

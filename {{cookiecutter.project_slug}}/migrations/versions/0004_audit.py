@@ -1,13 +1,13 @@
 """The audit log's seals. Rows sealed more than half a year ago may go; all others still refuse.
 
-Revision ID: 0005
+Revision ID: 0004
 Revises: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
+revision = "0004"
 down_revision = "0003"
 
 KEPT_DAYS = 183  # EU AI Act, article 26(6): at least six months

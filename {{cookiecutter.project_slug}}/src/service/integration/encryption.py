@@ -1,6 +1,6 @@
-"""Sealing: what customers wrote is stored so that only processes with the vault's `payload_key` can read it.
+"""Encryption: what customers wrote is stored so that only processes with the vault's `payload_key` can read it.
 
-Copyable: needs cryptography. AES-256-GCM under a key of its own for each place, derived with HKDF: what is sealed for
+Copyable: needs cryptography. AES-256-GCM under a key of its own for each place, derived with HKDF: what was made for
 one place opens at no other, and whoever can write to the table can neither read, move nor make up anything.
 """
 
@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 VERSION, ID, NONCE = b"\x01", 4, 12  # bytes
 
 
-class CannotOpen(Exception):
-    """The key is missing, or this was not sealed for this place. Says nothing of the content."""
+class CannotDecrypt(Exception):
+    """The key is missing, or this was not encrypted for this place. Says nothing of the content."""
 
 
-class Sealer:
-    """`keys` gives one or more secrets separated by commas, newest first: the first seals, all of them open.
+class Cipher:
+    """`keys` gives one or more secrets separated by commas, newest first: the first encrypts, all of them decrypt.
 
     It is called for each use, so a rotated key is picked up. Raises `ValueError` when there is none.
     """
@@ -35,22 +35,22 @@ class Sealer:
         self._keys = keys
         self._known()
 
-    def seal(self, content: Any, *place: str) -> bytes:
+    def encrypt(self, content: Any, *place: str) -> bytes:
         """The content, which JSON can hold, for this place."""
         key, nonce = self._known()[0], os.urandom(NONCE)
         plain = zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
         return VERSION + _id(key) + nonce + AESGCM(_derived(key, *place)).encrypt(nonce, plain, None)
 
-    def open(self, sealed: bytes, *place: str) -> Any:
-        """What was sealed for this place. Raises `CannotOpen`."""
-        head, nonce, body = sealed[: 1 + ID], sealed[1 + ID : 1 + ID + NONCE], sealed[1 + ID + NONCE :]
+    def decrypt(self, encrypted: bytes, *place: str) -> Any:
+        """What was encrypted for this place. Raises `CannotDecrypt`."""
+        head, nonce, body = encrypted[: 1 + ID], encrypted[1 + ID : 1 + ID + NONCE], encrypted[1 + ID + NONCE :]
         for key in self._known():
             if head == VERSION + _id(key):
                 try:
                     return json.loads(zlib.decompress(AESGCM(_derived(key, *place)).decrypt(nonce, body, None)))
                 except (InvalidTag, ValueError):
-                    raise CannotOpen("it was not sealed for this place, or was changed since") from None
-        raise CannotOpen("it was sealed under a key that payload_key no longer holds")
+                    raise CannotDecrypt("it was not encrypted for this place, or was changed since") from None
+        raise CannotDecrypt("it was encrypted under a key that payload_key no longer holds")
 
     def marks(self, *name: str) -> list[str]:
         """A digest of the name under each key, newest first: by it a name is found again that is stored nowhere."""
