@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from sqlalchemy.orm import Session
 from service.application.errors import Unavailable
 from service.application.held import Opened
 from service.integration import audit_chain
-from service.integration.audit_chain import Keys, Seal
+from service.integration.audit_chain import Keys
 from service.integration.chores import Chore, keep_doing
 from service.integration.database import audit_seals
-from service.integration.database.audit_seals import Sealer, columns_of
+from service.integration.database.audit_seals import Sealer
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import open_database
 from service.integration.database.tables import AuditRow, AuditSealRow
-from tests.integration.auditing import KEY
+from tests.integration.auditing import KEY, as_seal
 from tests.integration.examples import REQUEST, Queue, decision, digest, effect
 
 WRITERS = 10
@@ -63,10 +63,10 @@ def _seal_at_once(session: Session) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(1)"))
     newest = select(AuditSealRow).order_by(AuditSealRow.position.desc()).limit(1)
     before = session.scalars(newest).first()
-    own = text("seq = currval(pg_get_serial_sequence('audit', 'seq'))")
-    row = session.execute(select(AuditRow.__table__).where(own)).mappings().one()
-    (seal,) = audit_chain.seal(KEYS, Seal(**columns_of(before)) if before else None, [dict(row)], datetime.now(UTC))
-    session.execute(audit_seals._INSERT, columns_of(seal))
+    own = session.scalar(text("SELECT currval(pg_get_serial_sequence('audit', 'seq'))"))
+    row = session.execute(select(AuditRow.__table__).where(AuditRow.seq == own)).mappings().one()
+    (seal,) = audit_chain.seal(KEYS, as_seal(before) if before else None, [dict(row)], datetime.now(UTC))
+    session.execute(audit_seals._INSERT, asdict(seal))
 
 
 def seal(url: str, anchors: Path, every_s: float) -> None:

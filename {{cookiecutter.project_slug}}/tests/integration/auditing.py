@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.application.decision import JsonObject
-from service.integration.audit_chain import Keys
+from service.integration.audit_chain import Keys, Seal
 from service.integration.database import audit
 from service.integration.database.audit_reading import Verifier
 from service.integration.database.audit_seals import Sealer
 from service.integration.database.session import Database
+from service.integration.database.tables import AuditSealRow
 
 KEY = "a key of the test"
 
@@ -24,6 +25,11 @@ def append(database: Database, *objects: str, at: datetime | None = None, tenant
             audit.append(session, audit.Entry(at or datetime.now(UTC), tenant, "ann", "test.done", name, details))
 
     database.write_sync(insert)
+
+
+def as_seal(row: AuditSealRow) -> Seal:
+    """The seal of a row."""
+    return Seal(**{name: getattr(row, name) for name in Seal.__slots__})
 
 
 @dataclass

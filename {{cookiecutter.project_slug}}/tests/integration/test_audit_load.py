@@ -1,6 +1,6 @@
 """The audit log under load: forty writers while the sealer is killed; what the chain costs those who write.
 
-`pytest -s` prints the figures. For real ones: KILLS=20 SECONDS=5 ROUNDS=3 FSYNC=1.
+`pytest -s` prints the figures. For real ones: KILLS=20 LOAD_S=5 ROUNDS=3 FSYNC=1.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ from tests.integration.auditing import Log
 
 PAUSE_S = 0.1  # between two transactions of one writer: else the sealer gets no processor to be killed on
 KILLS = int(os.environ.get("KILLS", "3"))
-SECONDS, ROUNDS = float(os.environ.get("SECONDS", "1")), int(os.environ.get("ROUNDS", "1"))
+LOAD_S, ROUNDS = float(os.environ.get("LOAD_S", "0.4")), int(os.environ.get("ROUNDS", "1"))
 PROCESSES = 4
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["tests.integration.audit_process"])
@@ -145,6 +145,6 @@ def rate(url: str, folder: Path, chained: bool = False) -> float:
         with writing(url, folder, chained):
             audit_process.wait_until(lambda: rows() > begun + 100)
             before, started = rows(), time.monotonic()
-            time.sleep(SECONDS)
+            time.sleep(LOAD_S)
             after, ended = rows(), time.monotonic()
     return (after - before) / (ended - started)

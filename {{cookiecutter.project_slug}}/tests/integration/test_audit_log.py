@@ -19,11 +19,11 @@ from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import ORIGIN, Keys, Seal
 from service.integration.database import audit_reading, audit_seals
-from service.integration.database.audit_seals import Sealer, columns_of
+from service.integration.database.audit_seals import Sealer
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow
 from service.integration.flags.processes import Presence
-from tests.integration.auditing import KEY, Log, append
+from tests.integration.auditing import KEY, Log, append, as_seal
 from tests.integration.examples import rows
 
 NOW = datetime.now(UTC)
@@ -203,11 +203,11 @@ HARMLESS: dict[str, tuple[str, ...]] = {
 
 def another_chain(keys: Keys, changed: JsonObject, like: Database | None = None) -> str:
     """A genuine MAC for position 3: by these keys, over the row of this database if one is given, so changed."""
-    own = list(map(columns_of, rows(like, AuditSealRow))) if like else []
-    before = Seal(**own[1]) if own else Seal(2, 2, ORIGIN, "0a" * 32, "", NOW)
+    own = list(map(as_seal, rows(like, AuditSealRow))) if like else []
+    before = own[1] if own else Seal(2, 2, ORIGIN, "0a" * 32, "", NOW)
     names = [column.name for column in AuditRow.__table__.c]
     row = {name: getattr(rows(like, AuditRow)[2], name) for name in names} if like else {"at": NOW, "seq": 3}
-    at = own[2]["sealed_at"] if own else NOW
+    at = own[2].sealed_at if own else NOW
     return audit_chain.seal(keys, before, [row | changed], at)[0].mac
 
 

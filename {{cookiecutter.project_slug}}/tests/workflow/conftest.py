@@ -85,7 +85,13 @@ class Stack:
         )
 
     def done(self, *arguments: str, key: str = "operator", **environment: str) -> str:
-        """What a command printed, which must have succeeded. Run in this process, to spare an interpreter's start."""
+        """What a command printed, which must have succeeded."""
+        code, printed, said = self.ran(*arguments, key=key, **environment)
+        assert not code, f"{arguments}: {printed}{said}"
+        return printed
+
+    def ran(self, *arguments: str, key: str = "operator", **environment: str) -> tuple[Any, str, str]:
+        """A command's exit code, output and errors. Run in this process, to spare an interpreter's start."""
         given = {"VAR_DIR": str(self.var), "SVC_API_KEY": self.keys.get(key, key)}
         printed, said, code = io.StringIO(), io.StringIO(), None
         with (
@@ -98,8 +104,7 @@ class Stack:
                 main()
             except SystemExit as ended:
                 code = ended.code
-        assert not code, f"{arguments}: {printed.getvalue()}{said.getvalue()}"
-        return printed.getvalue()
+        return code or 0, printed.getvalue(), said.getvalue()
 
     def recovered(self, part: str) -> bool:
         """Asks until the breaker of "model" or "backup" has only successes on its record."""

@@ -12,8 +12,8 @@ from tests.workflow.conftest import eventually
 
 
 def verify(stack, *options: str, **more: str) -> dict:
-    ended = stack.svc("audit", "verify", "--json", *options, **more)
-    return {"code": ended.returncode, "said": ended.stderr, **(json.loads(ended.stdout) if ended.stdout else {})}
+    code, printed, said = stack.ran("audit", "verify", "--json", *options, **more)
+    return {"code": code, "said": said, **(json.loads(printed) if printed else {})}
 
 
 @pytest.fixture
@@ -94,11 +94,11 @@ def test_an_export_verifies_offline_and_is_itself_on_record(stack, sealed, key_f
 
 
 def test_another_tenants_rows_are_an_operators_business(stack):
-    refused = stack.svc("audit", "export", "--since", "1h", "--tenant", "other", key="auditor")
-    assert (refused.returncode, refused.stdout) == (2, "")
+    refused = stack.ran("audit", "export", "--since", "1h", "--tenant", "other", key="auditor")
+    assert refused[:2] == (2, "")
     everything = stack.done("audit", "export", "--since", "1h").splitlines()
     assert {json.loads(line)["row"]["tenant"] for line in everything} >= {"demo", "-"}
-    assert stack.svc("audit", "export", "--since", "1h", key="caller").returncode == 2
+    assert stack.ran("audit", "export", "--since", "1h", key="caller")[0] == 2
 
 
 def test_nothing_in_the_log_is_a_customers_word(stack):
@@ -115,13 +115,10 @@ def test_nothing_in_the_log_is_a_customers_word(stack):
 def test_pruning_takes_nothing_that_is_young_and_needs_an_operator(stack, sealed):
     before = stack.rows("select count(*) from audit_seal")
     assert "0 rows" in stack.done("audit", "prune")
-    assert stack.svc("audit", "prune", key="auditor").returncode == 2
+    assert stack.ran("audit", "prune", key="auditor")[0] == 2
     assert stack.rows("select count(*) from audit_seal") >= before
-    too_few = stack.svc("audit", "prune", AUDIT_DAYS="90")
-    assert (too_few.returncode, too_few.stderr) == (
-        2,
-        "svc: AUDIT_DAYS: Input should be greater than or equal to 183\n",
-    )
+    code, _, said = stack.ran("audit", "prune", AUDIT_DAYS="90")
+    assert (code, said) == (2, "svc: AUDIT_DAYS: Input should be greater than or equal to 183\n")
 
 
 def test_what_an_audit_trigger_refuses_is_not_answered(stack):

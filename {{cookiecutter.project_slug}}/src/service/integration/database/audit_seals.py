@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,6 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from sqlalchemy import bindparam, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import Keys, Seal
 from service.integration.database.session import Database
@@ -101,7 +101,7 @@ class Sealer:
         rows = session.execute(_SOME_UNSEALED, {"first": first}).mappings()
         made = audit_chain.seal(self._keys, before, map(dict, rows), now)
         if made:
-            session.execute(_INSERT, [columns_of(seal) for seal in made])
+            session.execute(_INSERT, [asdict(seal) for seal in made])
         return made
 
     def _intact_newest(self, session: Session) -> Seal | None:
@@ -157,11 +157,6 @@ def seal_at(session: Session, position: int) -> Seal | None:
     """The seal at this position."""
     row = session.execute(_AT, {"position": position}).mappings().one_or_none()
     return Seal(**row) if row else None
-
-
-def columns_of(seal: Seal) -> JsonObject:
-    """The seal as a row."""
-    return {name: getattr(seal, name) for name in Seal.__slots__}
 
 
 def as_anchor(position: int, mac: str) -> str:
