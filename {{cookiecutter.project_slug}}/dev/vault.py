@@ -24,7 +24,7 @@ from dev.files import read_json, write_private, write_private_json
 MOUNT = "secret"
 PLACEHOLDER = "stand-in-placeholder-no-real-key"
 GENERATED = ("audit_key", "digest_key", "payload_key", "ticketing_token", "inference_token")
-TAKEN_FROM_ENVIRONMENT = {"model_api_key": "MODEL_API_KEY", "backup_model_api_key": "BACKUP_MODEL_API_KEY"}
+TAKEN_FROM_ENVIRONMENT = {name: name.upper() for name in ("model_api_key", "backup_model_api_key")}
 WRAP_TTL = "300s"
 
 

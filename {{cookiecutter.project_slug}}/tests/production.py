@@ -24,7 +24,7 @@ from dev.vault import Vault, _binary
 from tests.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
-FIRST_PASSWORD = "of-the-first-minute"
+FIRST_PASSWORD = "of-the-first-minute"  # pragma: allowlist secret
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 
 

@@ -48,7 +48,7 @@ HOLDS_WORDS = {
     "review_item.note", "review_item.corrected",
 }  # fmt: skip
 NO_WORDS = {
-    "api_key": "id secret_sha256 subject tenant roles",
+    "api_key": "id secret_sha256 subject tenant roles",  # pragma: allowlist secret
     "audit": "tenant actor action object details trace_id",
     "budget": "scope name",
     "decision": "id use_case tenant actor disposition source reason release prompt_version model_version trace_id "

@@ -70,6 +70,19 @@ def test_the_layers_of_the_architecture_are_those_that_are_checked():
     assert layers[1] in text("ARCHITECTURE.md")
 
 
+def test_each_threat_has_its_control_its_test_and_what_is_left():
+    rows = [line.strip("| ").split(" | ") for line in text("docs/threat-model.md").splitlines() if line[:2] == "| "]
+    rows = [row for row in rows if row[0] not in ("risk", "threat")]
+    assert {row[0].split()[0] for row in rows} >= {
+        *(f"LLM{n:02}" for n in range(1, 11)),
+        *(f"API{n}" for n in range(1, 11)),
+    }
+    for threat, control, shown, left in rows:
+        assert re.search(r"`(src|dev|deploy)/", control), threat
+        assert re.fullmatch(r"`tests/[^`]+`.*", shown), threat
+        assert left, threat
+
+
 def files_that_mention_the_example() -> list[str]:
     files = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "AGENTS.md")]
     for folder, kinds in {"src": "py", "dev": "py", "tests": "py", "prompts": "md", "flags": "json"}.items():

@@ -60,15 +60,15 @@ def test_a_production_environment_is_accepted(environment):
     [
         ({"DATABASE_URL": "sqlite:////var/x.db"}, "needs Postgres"),
         ({"DATABASE_URL": ""}, "needs Postgres"),
-        ({"DATABASE_URL": "postgresql://u:secret@db/x"}, "password in DATABASE_URL"),
+        ({"DATABASE_URL": "postgresql://u:secret@db/x"}, "password in DATABASE_URL"),  # pragma: allowlist secret
         ({"DATABASE_URL": "postgresql://db/x?user=u&password=secret"}, "password in DATABASE_URL"),
         ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
         ({"DATABASE_URL": "postgresql://db/x?p%61ssword=secret"}, "password in DATABASE_URL"),
-        ({"MODEL_URL": "https://u:secret@models/v1"}, "password in MODEL_URL"),
-        ({"VAULT_ADDR": "https://u:secret@vault"}, "password in VAULT_ADDR"),
+        ({"MODEL_URL": "https://u:secret@models/v1"}, "password in MODEL_URL"),  # pragma: allowlist secret
+        ({"VAULT_ADDR": "https://u:secret@vault"}, "password in VAULT_ADDR"),  # pragma: allowlist secret
         ({"MODEL_NAME": "Stand-In-x"}, "stand-in"),
         ({"BACKUP_MODEL_NAME": "stand-in-backup-1"}, "stand-in"),
-        ({"MODEL_API_KEY": "sk-1"}, "unset MODEL_API_KEY"),
+        ({"MODEL_API_KEY": "sk-1"}, "unset MODEL_API_KEY"),  # pragma: allowlist secret
         ({"TICKETING_TOKEN": "t"}, "unset TICKETING_TOKEN"),
         ({"PGPASSWORD": "p"}, "unset PGPASSWORD"),
         ({"BUDGET_TENANT_USD": ""}, "BUDGET_TENANT_USD"),
@@ -79,7 +79,7 @@ def test_a_production_environment_is_accepted(environment):
         ({"PII_NAMES_EXCEPTION": "Jo Doe, 2026-01-01, why"}, "ended on 2026-01-01"),
         ({"PII_NAMES_EXCEPTION": "Jo Doe, soon, why"}, "YYYY-MM-DD"),
         ({"PII_NAMES_EXCEPTION": "Jo Doe, 2999-12-31"}, "YYYY-MM-DD"),
-        ({"INFERENCE_URL": "https://a, https://u:secret@b"}, "password in INFERENCE_URL"),
+        ({"INFERENCE_URL": "https://a, https://u:secret@b"}, "password in INFERENCE_URL"),  # pragma: allowlist secret
         ({"INFERENCE_URL": "inference.internal:8000"}, "INFERENCE_URL"),
         ({"MODEL_URL": "models.example/v1"}, "MODEL_URL is no URL"),
         ({"BACKUP_MODEL_URL": "ftp://models.example/v1"}, "BACKUP_MODEL_URL is no URL"),
@@ -88,7 +88,10 @@ def test_a_production_environment_is_accepted(environment):
         ({"INFERENCE_URL": "http://a, http://b:99999"}, "INFERENCE_URL"),
         ({"OIDC_ISSUER": "http://idp.example", "OIDC_AUDIENCE": "us"}, "https in OIDC_ISSUER"),
         ({**TOKENS, "OIDC_JWKS_URL": "http://idp.example/keys"}, "https in OIDC_JWKS_URL"),
-        ({**TOKENS, "OIDC_JWKS_URL": "https://u:secret@idp.example/keys"}, "password in OIDC_JWKS_URL"),
+        (
+            {**TOKENS, "OIDC_JWKS_URL": "https://u:secret@idp.example/keys"},
+            "password in OIDC_JWKS_URL",
+        ),  # pragma: allowlist secret
         ({**TOKENS, "OIDC_ISSUER": "idp.example"}, "OIDC_ISSUER is no URL"),
         ({**TOKENS, "OIDC_AUDIENCE": ""}, "both OIDC_ISSUER and OIDC_AUDIENCE"),
         ({**TOKENS, "OIDC_ISSUER": ""}, "both OIDC_ISSUER and OIDC_AUDIENCE"),

@@ -62,8 +62,8 @@ def test_a_process_starts_with_what_it_needs_and_names_what_it_lacks(tmp_path):
     ("change", "words"),
     [
         ({"VAULT_ADDR": ""}, "set VAULT_ADDR"),
-        ({"MODEL_API_KEY": "sk-planted"}, "unset MODEL_API_KEY"),
-        ({"DATABASE_URL": "postgresql://u:hunter2@db/x"}, "password"),
+        ({"MODEL_API_KEY": "sk-planted"}, "unset MODEL_API_KEY"),  # pragma: allowlist secret
+        ({"DATABASE_URL": "postgresql://u:hunter2@db/x"}, "password"),  # pragma: allowlist secret
         ({"DATABASE_URL": ""}, "Postgres"),
         ({"BUDGET_TENANT_USD": ""}, "BUDGET_TENANT_USD"),
         ({"MODEL_NAME": "stand-in-primary-1"}, "stand-in"),
