@@ -1,4 +1,4 @@
-"""The audit log under load: forty writers while the sealer is killed; what the chain costs those who write.
+"""The audit log under load: forty writers while the sealers are killed; what the chain costs those who write.
 
 `pytest -s` prints the figures. For real ones: KILLS=20 LOAD_S=5 ROUNDS=3 FSYNC=1.
 """
@@ -74,14 +74,14 @@ def sealing(url: str, anchors: Path, every_s: float) -> Iterator[None]:
         sealer.join()
 
 
-def test_forty_writers_and_a_sealer_that_is_killed_again_and_again(database, tmp_path):
+def test_forty_writers_and_two_sealers_that_are_killed_again_and_again(database, tmp_path):
     log, url = Log(database, tmp_path / "audit.anchors"), url_of(database)
     moved = []
     with writing(url, tmp_path, pause_s=PAUSE_S) as written:
         audit_process.wait_until(lambda: count(database, AuditRow) > [0])
         for _ in range(KILLS):
             (before,) = count(database, AuditSealRow)
-            with sealing(url, log.anchors, 0.01):
+            with sealing(url, log.anchors, 0.01), sealing(url, tmp_path / "of-another", 0.01):
                 audit_process.wait_until(lambda before=before: count(database, AuditSealRow) > [before])
                 time.sleep(random.uniform(0, 0.1))
             moved.append(count(database, AuditSealRow)[0] - before)
@@ -89,7 +89,7 @@ def test_forty_writers_and_a_sealer_that_is_killed_again_and_again(database, tmp
     rows, effects, seals = count(database, AuditRow, EffectRow, AuditSealRow)
     found = log.verify()
     print(
-        f"\n{database.dialect}: 40 writers, {KILLS} kill -9 of the sealer: {written.value} committed, "
+        f"\n{database.dialect}: 40 writers, {KILLS} times kill -9 of two sealers: {written.value} committed, "
         f"{effects} effects, {rows} audit rows, {seals} seals, {len(found['flaws'])} flaws",
         end="",
     )
