@@ -16,9 +16,11 @@ from sqlalchemy import make_url
 from service.integration.database.migrate import migrate
 from service.integration.database.session import Database, open_database
 from service.integration.encryption import Cipher
+from service.settings import Secrets
 
 ROOT = Path(__file__).resolve().parents[1]
-CIPHER = Cipher(lambda: "a key of the tests")
+SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test") | {"redis_password": ""})
+CIPHER = Cipher(SECRETS.payload_key.get_secret_value)
 
 # A replica's role fires no triggers, so that append-only tables let go of their rows too.
 EMPTY = """

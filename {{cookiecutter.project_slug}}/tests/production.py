@@ -147,6 +147,11 @@ def make_roles(postgres: Postgres, database: str) -> None:
         postgres.run(f"ALTER ROLE {database}_{role} PASSWORD '{FIRST_PASSWORD}'")
 
 
+def grant(postgres: Postgres, database: str) -> None:
+    """What is to be done after each migration."""
+    postgres.run((ROOT / "deploy" / "postgres" / "grants.sql").read_text(), database)
+
+
 def set_up_vault(bao: Bao, postgres: Postgres | None, database: str, **environment: str) -> str:
     """deploy/vault/setup.sh, as the platform team runs it. What it printed."""
     given = {**os.environ, **bao.environment, **environment}

@@ -2,20 +2,24 @@
 -- migration; safe to repeat:
 --   psql -v ON_ERROR_STOP=1 -d DATABASE -f deploy/postgres/roles.sql
 --
---   DATABASE_owner  logs in for `svc migrate`, owns every table, the job engine's schema too
---   DATABASE_app    does not log in: what the running service may do. The vault's short-lived users are its members
---   DATABASE_vault  logs in for the vault: makes and drops those users and ends their sessions, reads and writes no row
+--   DATABASE_owner     logs in for `svc migrate`, owns every table, the job engine's schema too
+--   DATABASE_app       does not log in: what the running service may do. The vault's short-lived users are its members
+--   DATABASE_operator  does not log in: what people's commands may do besides. Their own login roles are its members
+--   DATABASE_vault     logs in for the vault: makes and drops users of the service and ends their sessions, reads and writes no row
 --
--- How the two that log in prove themselves (certificate, peer, password) is yours to set; here they get no password.
+-- grants.sql says what these may do with which table. How those that log in prove themselves (certificate, peer,
+-- password) is yours to set; here they get no password.
 DO $$
 DECLARE
   db text := current_database();
   owner text := db || '_owner';
   app text := db || '_app';
+  operator text := db || '_operator';
   vault text := db || '_vault';
 BEGIN
   IF to_regrole(quote_ident(owner)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN', owner); END IF;
   IF to_regrole(quote_ident(app)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN', app); END IF;
+  IF to_regrole(quote_ident(operator)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN IN ROLE %I', operator, app); END IF;
   IF to_regrole(quote_ident(vault)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE', vault); END IF;
   EXECUTE format('GRANT %I TO %I WITH ADMIN OPTION', app, vault);
   EXECUTE format('GRANT pg_signal_backend TO %I', vault);
@@ -26,9 +30,4 @@ BEGIN
   REVOKE ALL ON SCHEMA public FROM PUBLIC;
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA public TO %I', owner);
   EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', app);
-
-  -- For whatever the owner's migrations make from now on. The job engine makes a schema of its own.
-  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT USAGE ON SCHEMAS TO %I', owner, app);
-  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT USAGE ON SEQUENCES TO %I', owner, app);
-  EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I', owner, app);
 END $$;

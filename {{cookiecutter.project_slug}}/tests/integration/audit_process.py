@@ -21,6 +21,7 @@ from service.integration.database.audit_seals import Sealer
 from service.integration.database.records import SqlRecords
 from service.integration.database.session import open_database
 from service.integration.database.tables import AuditRow, AuditSealRow
+from tests.conftest import CIPHER
 from tests.integration.auditing import KEY, as_seal
 from tests.integration.examples import REQUEST, Queue, decision, digest, effect
 
@@ -34,7 +35,7 @@ def write(url: str, stop: Path, written: Any, chained: bool, pause_s: float) -> 
 
 
 async def _write(url: str, stop: Path, written: Any, chained: bool, pause_s: float) -> None:
-    database = open_database(url, pool_size=WRITERS)
+    database = open_database(url, pool_size=WRITERS, cipher=CIPHER)
     close = Queue()
     if chained:
         close = lambda session, *_job: _seal_at_once(session)  # noqa: E731 - the last thing in the transaction

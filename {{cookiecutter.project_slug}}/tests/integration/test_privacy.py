@@ -33,7 +33,7 @@ from service.integration.database.tables import (
     ReviewItemRow,
 )
 from service.integration.encryption import Cipher
-from tests.conftest import CIPHER
+from tests.conftest import CIPHER, SECRETS
 from tests.example import USE_CASE
 from tests.integration.examples import ALICE, REQUEST, REVIEWER, Clock, Queue, contents, decision, digest, effect, rows
 
@@ -50,6 +50,7 @@ HOLDS_WORDS = {
 NO_WORDS = {
     "api_key": "id secret_sha256 subject tenant roles",  # pragma: allowlist secret
     "audit": "tenant actor action object details trace_id",
+    "audit_seal": "previous mac key_id",
     "budget": "scope name",
     "decision": "id use_case tenant actor disposition source reason release prompt_version model_version trace_id "
     "taint input_digest supersedes",
@@ -94,7 +95,7 @@ class Service:
         await self.records.close(made, opened, request, written, CALLS)
 
     async def item(self):
-        [item] = await self.desk.list("acme", None, 10)
+        [item] = await self.desk.list(REVIEWER, None, 10)
         return item
 
     def everything(self):
@@ -221,7 +222,7 @@ def test_an_erased_review_waits_for_nobody_and_counts_as_no_verdict(service, clo
     async def story():
         await service.decided("d-1", review=True)
         await service.privacy.erase(OPERATOR, "c-1", dry_run=False)
-        assert await service.desk.list("acme", ReviewState.OPEN, 10) == []
+        assert await service.desk.list(REVIEWER, ReviewState.OPEN, 10) == []
         item = await service.item()
         assert (item.state, item.verdict, item.request, item.outcome) == (ReviewState.CLOSED, None, {}, {})
 
@@ -294,7 +295,7 @@ def test_a_process_without_the_key_can_neither_read_nor_store(service, database)
         with pytest.raises(Unavailable, match="not given the key"):
             asyncio.run(Service(keyless, service.clock).decided("d-2"))
         # With a wrong key the queue is still listed, without the message.
-        [item] = asyncio.run(SqlReviewDesk(other, Queue(), service.clock).list("acme", None, 10))
+        [item] = asyncio.run(SqlReviewDesk(other, Queue(), service.clock).list(REVIEWER, None, 10))
         assert item.request == {}
         with pytest.raises(Unavailable, match="cannot be opened"):
             asyncio.run(SqlPayloads(other, service.clock).read(AUDITOR, "d-1"))
@@ -369,7 +370,7 @@ def test_more_than_one_lot_is_erased_and_forgotten(service, clock, database, mon
 def test_after_a_rotation_older_customers_are_still_found(service, database):
     asyncio.run(service.decided("d-1"))
     url = database.writer.url.render_as_string(hide_password=False)
-    rotated = open_database(url, cipher=Cipher(lambda: "the next key, a key of the tests"))
+    rotated = open_database(url, cipher=Cipher(lambda: f"the next key, {SECRETS.payload_key.get_secret_value()}"))
     try:
         after = Service(rotated, service.clock)
         asyncio.run(after.decided("d-2"))

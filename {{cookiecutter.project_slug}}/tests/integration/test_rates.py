@@ -19,11 +19,11 @@ from service.bootstrap_store import open_store
 from service.integration import rates
 from service.integration.database.api_keys import issue_key
 from service.integration.rates import Rates, redis_storage
-from service.settings import Secrets, Settings
+from service.settings import Settings
+from tests.conftest import SECRETS
 from tests.processes import free_port, redis_server, serving
 
 HITS, LIMIT = 200, 50
-SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, ""))
 ANN = Caller("ann", "acme", frozenset())
 BEN = Caller("ben", "acme", frozenset())
 
@@ -198,7 +198,7 @@ def replicas(sqlite_database, tmp_path, redis, port, monkeypatch):
         load={"redis_url": f"redis://127.0.0.1:{port}", "per_minute": LIMIT},
     )
     with ExitStack() as stack:
-        stores = [open_store(config, "api") for _ in range(2)]
+        stores = [open_store(config, "api", SECRETS) for _ in range(2)]
         apps = [create_app(use_cases(store, config, SECRETS, None), "test") for store in stores]
         yield [stack.enter_context(serving(app)) for app in apps]
     for store in stores:

@@ -34,6 +34,7 @@ from service.integration.database.tables import (
 )
 from service.integration.flags import rollout, store
 from service.settings import Settings
+from tests.conftest import SECRETS
 from tests.example import RELEASE_FLAG, USE_CASE
 from tests.integration.examples import Clock, rows
 from tests.integration.test_flag_provider import CODE, activate, publish, release, seed
@@ -304,7 +305,7 @@ def test_a_database_is_productions_for_good_whatever_a_shell_says(tmp_path, monk
     with pytest.raises(Invalid, match="was migrated for production: set PROFILE=production"):
         prepare(Settings(process={"profile": "development"}, database={"url": url}), project_root())
     with pytest.raises(Invalid, match="was migrated for production: set PROFILE=production"):
-        open_store(Settings(process={"profile": "development"}, database={"url": url}), "api")
+        open_store(Settings(process={"profile": "development"}, database={"url": url}), "api", SECRETS)
     monkeypatch.setenv("SVC_API_KEY", issue_key(database, "olga", "acme", {"operator"}))
     monkeypatch.setenv("DATABASE_URL", url)
     name = rows(database, ReleaseRow)[0].name

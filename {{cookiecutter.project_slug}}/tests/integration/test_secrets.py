@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from service.bootstrap_secrets import Held
 from sqlalchemy import text
 
 from service.bootstrap import _keyed_digest, open_store
+from service.bootstrap_process import Held
 from service.integration.database.migrate import migrate
 from service.integration.database.session import Database, open_database
 from service.integration.flags.listener import Listener
@@ -25,12 +25,14 @@ from service.integration.secrets.keeper import DatabaseUser, Keeper
 from service.integration.secrets.sources import Fields, KvSecret, MountedFiles
 from service.integration.secrets.vault import AppRole, Kubernetes, Vault, VaultUnavailable
 from service.settings import Secrets, Settings
+from tests.conftest import SECRETS
 from tests.integration.kubernetes import fake_kubernetes
 from tests.production import (
     FIRST_PASSWORD,
     ROOT,
     Bao,
     Postgres,
+    grant,
     make_roles,
     open_bao,
     owner_url,
@@ -210,6 +212,7 @@ def migrated(place, tmp_path_factory):
     database = open_database(owner_url(place.postgres, DATABASE, tmp_path_factory.mktemp("owner")))
     migrate(database, ROOT)
     database.close_sync()
+    grant(place.postgres, DATABASE)
     return place.postgres.url(database=DATABASE)
 
 
@@ -268,7 +271,7 @@ def test_the_store_of_a_process_lets_go_of_the_old_user(place, migrated, tmp_pat
     user = DatabaseUser(vault, SLUG)
     held = Held(Secrets.model_validate({}), user, Keeper(KvSecret(vault, f"{SLUG}/api", FIELDS), print, vault, user))
     given = {"process": {"profile": "development", "var_dir": tmp_path}, "database": {"url": migrated}}
-    store = open_store(Settings(**given), "test", held)
+    store = open_store(Settings(**given), "test", SECRETS, held)
     try:
         first = user()[0]
         assert [user_in(store.database), user_in(store.watched)] == [first, first]

@@ -89,7 +89,7 @@ def test_a_production_environment_is_accepted(environment):
         ({"OIDC_ISSUER": "http://idp.example", "OIDC_AUDIENCE": "us"}, "https in OIDC_ISSUER"),
         ({**TOKENS, "OIDC_JWKS_URL": "http://idp.example/keys"}, "https in OIDC_JWKS_URL"),
         (
-            {**TOKENS, "OIDC_JWKS_URL": "https://u:secret@idp.example/keys"},
+            {**TOKENS, "OIDC_JWKS_URL": "https://u:secret@idp.example/keys"},  # pragma: allowlist secret
             "password in OIDC_JWKS_URL",
         ),  # pragma: allowlist secret
         ({**TOKENS, "OIDC_ISSUER": "idp.example"}, "OIDC_ISSUER is no URL"),

@@ -24,12 +24,12 @@ from service.cli.migrate import prepare
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
 from service.integration.oidc import Provider, SigningKeys, TokenCallers
-from service.settings import Secrets, Settings
+from service.settings import Settings
+from tests.conftest import SECRETS
 from tests.identity_provider import AUDIENCE, IdentityProvider
 from tests.processes import serving
 
 HTTP = httpx2.Client(timeout=30)
-SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 Headers = dict[Any, Any] | list[tuple[Any, Any]]
 ALL = [role.value for role in Role]
 
@@ -76,7 +76,7 @@ def site(var: Path, provider: IdentityProvider, url: str = "", **keys_settings: 
     process, database = {"profile": "development", "var_dir": var}, {"url": url or f"sqlite:///{var / 'service.db'}"}
     config = Settings(process=process, database=database, oidc=oidc)
     prepare(config, project_root())
-    store, closing = open_store(config, "api"), AsyncExitStack()
+    store, closing = open_store(config, "api", SECRETS), AsyncExitStack()
     find_token = tokens(config, closing)
     if keys_settings:
         known = Provider(**config.oidc.model_dump())

@@ -15,11 +15,11 @@ from service.bootstrap import use_cases
 from service.bootstrap_inference import engine
 from service.bootstrap_store import open_store
 from service.cli.serve import listen
-from service.settings import Secrets, Settings
+from service.settings import Settings
+from tests.conftest import SECRETS
 from tests.example import USE_CASE
 
 SWITCH = "/of-this-test/switch"
-SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 
 
 def main(port: int) -> None:

@@ -1,4 +1,4 @@
-"""The running service as the database role of deploy/postgres/app_grants.sql: it works, and can falsify no record."""
+"""The running service as the database role of deploy/postgres/grants.sql: it works, and can falsify no record."""
 
 import sqlite3
 import subprocess
@@ -19,11 +19,11 @@ from service.integration.database.migrate import project_root
 from service.integration.database.session import open_database
 from service.integration.database.tables import Base
 from service.settings import Settings
-from tests.example import AI_FLAG, CLEAR, PATH, UNCLEAR
+from tests.example import AI_FLAG, AUTO_FLAG, CLEAR, PATH, UNCLEAR
 from tests.processes import free_port, running
 from tests.workflow.conftest import ROOT, clean_environment, eventually
 
-GRANTS = ROOT / "deploy" / "postgres" / "app_grants.sql"
+ROLES, GRANTS = (ROOT / "deploy" / "postgres" / name for name in ("roles.sql", "grants.sql"))
 APPEND_ONLY = ("audit", "audit_seal", "flag_revision", "release", "release_draft", "release_step", "eval_report")
 
 
@@ -66,10 +66,10 @@ def service(postgres_server, tmp_path_factory) -> Iterator[Running]:
         }
         database.close_sync()
         owner = stack.enter_context(psycopg.connect(url, autocommit=True))
-        owner.execute(f"CREATE ROLE {name}_app NOLOGIN")
+        for file in (ROLES, ROLES, GRANTS, GRANTS):  # they may be repeated
+            owner.execute(file.read_text())
         owner.execute(f"CREATE ROLE {name}_process LOGIN IN ROLE {name}_app")
-        for _ in range(2):  # it may be repeated
-            owner.execute(GRANTS.read_text())
+        owner.execute(f"CREATE ROLE {name}_person LOGIN IN ROLE {name}_operator")
         as_app = make_url(url).set(username=f"{name}_process").render_as_string(hide_password=False)
         app = stack.enter_context(psycopg.connect(as_app, autocommit=True))
         api = stack.enter_context(_api(folder, as_app))
@@ -79,7 +79,8 @@ def service(postgres_server, tmp_path_factory) -> Iterator[Running]:
 
 def _drop(admin: psycopg.Connection, name: str) -> None:
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.execute(f"DROP ROLE IF EXISTS {name}_process, {name}_app")
+    made = ("process", "person", "operator", "app", "owner", "vault")
+    admin.execute(f"DROP ROLE IF EXISTS {', '.join(f'{name}_{role}' for role in made)}")
 
 
 @contextmanager
@@ -174,24 +175,35 @@ def test_what_cannot_be_audited_is_not_done(service):
     assert service.ask("caller", "POST", PATH, json=CLEAR).status_code == 200
 
 
-def test_a_command_as_this_role_is_refused_in_a_line(service):
-    as_app = make_url(f"postgresql://{service.app.info.user}@/{service.app.info.dbname}?host={service.app.info.host}")
+def command(service, role, *arguments):
+    """`svc ARGUMENTS` by an operator whose database login is this role."""
+    info = service.app.info
+    url = make_url(f"postgresql://{info.dbname}_{role}@/{info.dbname}?host={info.host}")
     given = clean_environment(
-        DATABASE_URL=as_app.render_as_string(hide_password=False), SVC_API_KEY=service.keys["operator"]
+        DATABASE_URL=url.render_as_string(hide_password=False), SVC_API_KEY=service.keys["operator"]
     )
-    command = [
-        sys.executable,
-        "-m",
-        "service",
-        "keys",
-        "create",
-        "--subject",
-        "x",
-        "--tenant",
-        "acme",
-        "--role",
-        "caller",
-    ]
-    ended = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments], cwd=ROOT, env=given, capture_output=True, text=True
+    )
+
+
+CREATE = ("keys", "create", "--tenant", "acme", "--role", "caller", "--subject")
+
+
+def test_a_command_as_the_services_own_role_is_refused_in_a_line(service):
+    ended = command(service, "process", *CREATE, "x")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
-    assert "DATABASE_URL must name the owner" in ended.stderr
+    assert "DATABASE_operator" in ended.stderr
+
+
+def test_peoples_commands_work_as_their_own_role_which_owns_nothing(service):
+    created = command(service, "person", *CREATE, "x")
+    assert created.returncode == 0, created.stderr
+    assert command(service, "person", "keys", "revoke", created.stdout.split("_")[1]).returncode == 0
+    for arguments in (
+        ("release", "draft"), ("release", "list"), ("flags", "list"), ("audit", "export", "--since", "1h"),
+        ("flags", "set", AUTO_FLAG, "off", "--reason", "a test"),
+    ):  # fmt: skip
+        ended = command(service, "person", *arguments)
+        assert ended.returncode in (0, 1), (arguments, ended.stderr)
+        assert "may not" not in ended.stderr

@@ -19,13 +19,13 @@ from service.bootstrap_store import open_store
 from service.cli.migrate import prepare
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
-from service.settings import Secrets, Settings
+from service.settings import Settings
+from tests.conftest import SECRETS
 from tests.example import CLEAR, PATH
 from tests.processes import free_port, running, serving
 
 DEADLINE_S, ATTEMPT_S = 1.6, 0.4
 HTTP = httpx2.Client(timeout=30)
-SECRETS = Secrets.model_validate(dict.fromkeys(Secrets.model_fields, "test"))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from tests.processes import free_port, serving
 from tests.production import (
     Bao,
     Postgres,
+    grant,
     make_roles,
     open_bao,
     owner_url,
@@ -158,6 +159,7 @@ def running(tmp_path_factory):
         set_up_vault(bao, postgres, DATABASE, DATABASE_TTL=f"{LEASE_S}s", TOKEN_TTL=f"{2 * LEASE_S}s")
         as_owner = owner_url(postgres, DATABASE, folder)
         prepare(Settings(process={"profile": "development"}, database={"url": as_owner}), project_root())
+        grant(postgres, DATABASE)
         database = open_database(as_owner)
         key = issue_key(database, "caller", "acme", {"caller"})
         database.close_sync()

@@ -41,7 +41,9 @@ def opened() -> Iterator[Database]:
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) != NO_PRIVILEGE:
             raise
-        raise Invalid("this database user may not do that: DATABASE_URL must name the owner of the tables") from None
+        raise Invalid(
+            "this database user may not do that: DATABASE_URL must name a member of DATABASE_operator, or the owner"
+        ) from None
     finally:
         database.close_sync()
 
