@@ -5,7 +5,7 @@
 --   DATABASE_owner     logs in for `svc migrate`, owns every table, the job engine's schema too
 --   DATABASE_app       does not log in: what the running service may do. The vault's short-lived users are its members
 --   DATABASE_operator  does not log in: what people's commands may do besides. Their own login roles are its members
---   DATABASE_vault     logs in for the vault: makes and drops users of the service and ends their sessions, reads and writes no row
+--   DATABASE_vault     logs in for the vault: makes and drops users of the service, ends their sessions, reads no row
 --
 -- grants.sql says what these may do with which table. How those that log in prove themselves (certificate, peer,
 -- password) is yours to set; here they get no password.
@@ -19,7 +19,9 @@ DECLARE
 BEGIN
   IF to_regrole(quote_ident(owner)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN', owner); END IF;
   IF to_regrole(quote_ident(app)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN', app); END IF;
-  IF to_regrole(quote_ident(operator)) IS NULL THEN EXECUTE format('CREATE ROLE %I NOLOGIN IN ROLE %I', operator, app); END IF;
+  IF to_regrole(quote_ident(operator)) IS NULL THEN
+    EXECUTE format('CREATE ROLE %I NOLOGIN IN ROLE %I', operator, app);
+  END IF;
   IF to_regrole(quote_ident(vault)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE', vault); END IF;
   EXECUTE format('GRANT %I TO %I WITH ADMIN OPTION', app, vault);
   EXECUTE format('GRANT pg_signal_backend TO %I', vault);

@@ -56,8 +56,8 @@ class Stack:
     def put(self, path: str, key: str = "caller", **arguments: Any) -> httpx2.Response:
         return HTTP.put(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]}, **arguments)
 
-    def get(self, path: str, key: str = "caller") -> httpx2.Response:
-        return HTTP.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key]})
+    def get(self, path: str, key: str = "caller", **headers: str) -> httpx2.Response:
+        return HTTP.get(f"{self.base_url}{path}", headers={"X-API-Key": self.keys[key], **headers})
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.post(PATH, json=request)

@@ -31,6 +31,10 @@ DESK = "/v1/reviews"
 MAY = {
     ("POST", PATH): {"caller"},
     ("GET", "/v1/decisions/{decision_id}"): set(ALL),
+    ("GET", "/v1/decisions/{decision_id}/payload"): {"auditor"},
+    ("POST", "/v1/privacy/export"): {"operator"},
+    ("POST", "/v1/privacy/erase"): {"operator"},
+    ("GET", "/v1/audit/verify"): {"operator", "auditor"},
     ("GET", DESK): {"reviewer"},
     ("POST", f"{DESK}/{{review_id}}/claim"): {"reviewer"},
     ("POST", f"{DESK}/{{review_id}}/verdict"): {"reviewer"},
