@@ -23,7 +23,11 @@ BEGIN
     EXECUTE format('CREATE ROLE %I NOLOGIN IN ROLE %I', operator, app);
   END IF;
   IF to_regrole(quote_ident(vault)) IS NULL THEN EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE', vault); END IF;
+  -- Since Postgres 16 it need not be able to do itself what it lets others do.
   EXECUTE format('GRANT %I TO %I WITH ADMIN OPTION', app, vault);
+  IF current_setting('server_version_num')::int >= 160000 THEN
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET FALSE', app, vault);
+  END IF;
   EXECUTE format('GRANT pg_signal_backend TO %I', vault);
 
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', db);
@@ -32,4 +36,7 @@ BEGIN
   REVOKE ALL ON SCHEMA public FROM PUBLIC;
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA public TO %I', owner);
   EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', app);
+  -- A user who owns a large object cannot be dropped.
+  REVOKE EXECUTE ON FUNCTION lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea), lo_import(text),
+    lo_import(text, oid) FROM PUBLIC;
 END $$;

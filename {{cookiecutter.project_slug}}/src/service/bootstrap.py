@@ -116,7 +116,7 @@ def api(config: Settings) -> FastAPI:
 
 def _rates(config: Settings, known: Secrets) -> Rates:
     """A connection to Redis for every request that can be in work, so that none waits for another's."""
-    load, password = config.load, known.redis_password.get_secret_value()
+    load, password = config.load, known.redis_password.get_secret_value
     shared = redis_storage(load.redis_url, password, f"{slug()}:rates", load.most_at_once) if load.redis_url else None
     return Rates(*config.rates, shared)
 

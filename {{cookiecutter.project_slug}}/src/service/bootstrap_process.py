@@ -18,7 +18,7 @@ from service.integration.secrets.vault import AppRole, Kubernetes, Login, Vault
 from service.integration.telemetry.redaction import Redactor
 from service.integration.telemetry.setup import configure_logs, configure_telemetry
 from service.project import slug
-from service.settings import Secrets, Settings, SettingsError, require
+from service.settings import Profile, Secrets, Settings, SettingsError, require
 
 RECORDS = ("digest_key", "audit_key", "payload_key")
 INFERENCE = ("model_api_key", "inference_token")
@@ -39,7 +39,8 @@ def hold_secrets(config: Settings, process: str, closing: AsyncExitStack) -> Hel
 
     They come from the vault, or from mounted files, and nowhere else. Raises `SettingsError`, `VaultUnavailable`.
     """
-    asked = Fields(tuple(Secrets.model_fields), needed(config, process))
+    shortest = 32 if config.profile is Profile.PRODUCTION else 1
+    asked = Fields(tuple(Secrets.model_fields), needed(config, process), RECORDS, shortest)
     vault = None if config.vault.secrets_dir else Vault(config.vault.addr, _login(config))
     source: Source = MountedFiles(Path(config.vault.secrets_dir), asked)
     if vault:

@@ -61,7 +61,7 @@ def test_an_expired_key_finds_nobody(database):
 
 
 def test_a_revoked_key_finds_nobody_once_it_is_forgotten(database):
-    key = issue_key(database, "olga", "acme", {"operator"})
+    key = issue_key(database, "olga", "acme", {"caller"})
     keyring = SqlKeyring(database, remembered_s=0.2)
     assert asyncio.run(keyring.find(key)) is not None
     api_keys.revoke_key(database, key.split("_")[1], "ann")
@@ -69,6 +69,16 @@ def test_a_revoked_key_finds_nobody_once_it_is_forgotten(database):
     assert asyncio.run(keyring.find(key)) is None
     assert [row.action for row in rows(database, AuditRow)] == ["key.created", "key.revoked"]
     assert api_keys.list_keys(database)[0].revoked_at is not None
+
+
+def test_the_last_operators_key_is_not_revoked(database):
+    issue_key(database, "ann", "acme", {"caller"})
+    issue_key(database, "bob", "acme", {"operator"}, datetime.now(UTC) - timedelta(days=1))
+    first, second = (issue_key(database, name, "acme", {"operator"}).split("_")[1] for name in ("olga", "otto"))
+    api_keys.revoke_key(database, first, "olga")
+    with pytest.raises(Invalid, match="the last operator's key"):
+        api_keys.revoke_key(database, second, "otto")
+    assert [key.id for key in api_keys.list_keys(database) if key.revoked_at] == [first]
 
 
 def test_revoking_what_is_not_there_says_so(database):

@@ -1,7 +1,9 @@
 """Jobs on the real engine: with the decision or not at all, and no effect lost or doubled when workers are killed."""
 
 import asyncio
+import base64
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -117,6 +119,45 @@ def test_the_life_of_a_worker(sqlite_database):
     assert seen["traced"] == "ab" * 16
     assert ended == ["slow"]
     assert sweeps
+
+
+class Planted:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+def test_a_job_that_somebody_pickled_runs_no_code(sqlite_database, tmp_path):
+    planted = base64.b64encode(pickle.dumps({"args": (Planted(tmp_path / "here"), None), "kwargs": {}})).decode()
+    row = {"id": "planted", "inputs": planted}
+    status = text(
+        "INSERT INTO workflow_status (workflow_uuid, status, name, application_version, application_name, queue_name, "
+        "inputs, serialization) "
+        "VALUES (:id, 'ENQUEUED', 'deliver_effect', '1', 'service', 'effects', :inputs, 'py_pickle')"
+    )
+    given = text("INSERT INTO workflow_input (workflow_uuid, inputs) VALUES (:id, :inputs)")
+    sqlite_database.write_sync(lambda session: [session.execute(order, row) for order in (status, given)])
+    seen = asyncio.Event()
+
+    async def deliver(key: str) -> str:
+        seen.set()
+        return key
+
+    async def story() -> None:
+        stop, enqueue = asyncio.Event(), make_enqueue(sqlite_database)
+        working = asyncio.create_task(run_worker(sqlite_database, deliver, [], "worker-a", lambda: None, stop))
+        await asyncio.sleep(1.0)
+        sqlite_database.write_sync(lambda session: enqueue(session, "after", 1, None))
+        await asyncio.wait_for(seen.wait(), 20)  # the others go on
+        stop.set()
+        await working
+
+    asyncio.run(story())
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_worker_on_a_database_without_jobs_says_what_to_do(tmp_path):

@@ -16,6 +16,7 @@ from service.application.errors import Conflict, NotFound, Unavailable
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewState, Verdict
 from service.application.review.use_case import Judgement
+from service.integration.database import erasure
 from service.integration.database.erasure import Retention, SqlPrivacy
 from service.integration.database.ledger import SqlLedger
 from service.integration.database.measured import measure
@@ -216,6 +217,36 @@ def test_a_write_that_waits_is_given_up_and_one_under_way_is_reported(service, d
     assert states == {
         "waits": ("failed", None, None), "under-way": ("done", "T-2", None), "done": ("done", "T-1", None),
     }  # fmt: skip
+
+
+def test_a_write_that_begins_at_the_last_moment_is_reported(service, database, monkeypatch):
+    forget = erasure.forget
+
+    def late(session, ids, now):
+        session.execute(update(EffectRow).values(attempts=1))  # as a worker does that was a moment quicker
+        return forget(session, ids, now)
+
+    async def story():
+        await service.decided("d-1")
+        monkeypatch.setattr(erasure, "forget", late)
+        report = await service.privacy.erase(OPERATOR, "c-1", dry_run=False)
+        assert report["downstream"] == [{"key": f"{USE_CASE}:d-1", "reference": None}]
+
+    asyncio.run(story())
+
+
+def test_without_the_key_of_a_payload_nobody_is_told_that_there_is_nothing(service, database):
+    asyncio.run(service.decided("d-1"))
+    url = database.writer.url.render_as_string(hide_password=False)
+    other = open_database(url, cipher=Cipher(lambda: "another key altogether"))
+    try:
+        privacy = Service(other, service.clock).privacy
+        for asked in (privacy.export(OPERATOR, "c-1"), privacy.erase(OPERATOR, "c-1", dry_run=False)):
+            with pytest.raises(Unavailable, match="payload_key lacks a key"):
+                asyncio.run(asked)
+    finally:
+        other.close_sync()
+    assert len(rows(database, PayloadRow)) == 1
 
 
 def test_an_erased_review_waits_for_nobody_and_counts_as_no_verdict(service, clock, database):

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from redis.asyncio import Redis
 
 from service.api.app import create_app
 from service.application.identity import Caller
@@ -47,7 +48,7 @@ def redis(port):
 
 
 def limiter(port=None, per_subject=LIMIT, per_tenant=None, password="", meter=None) -> Rates:
-    shared = redis_storage(f"redis://127.0.0.1:{port}", password, "test", HITS) if port else None
+    shared = redis_storage(f"redis://127.0.0.1:{port}", lambda: password, "test", HITS) if port else None
     return Rates(per_subject, per_tenant, shared, meter)
 
 
@@ -66,6 +67,29 @@ def test_of_two_hundred_racing_calls_fifty_pass_in_memory():
     waits = asyncio.run(race(limiter()))
     assert waits.count(0) == LIMIT
     assert all(1 <= wait <= 60 for wait in waits if wait)
+
+
+def test_a_new_password_is_used_at_the_next_connection(port, caplog, monkeypatch):
+    monkeypatch.setattr(rates, "COOLDOWN_S", 0.1)
+    monkeypatch.setattr(rates, "SAY_EVERY_S", 0.0)
+    passwords = ["the-old-one"]
+    with redis_server(port, "--requirepass", passwords[-1]):
+        shared = redis_storage(f"redis://127.0.0.1:{port}", lambda: passwords[-1], "test", HITS)
+
+        async def story() -> None:
+            mine = Rates(LIMIT, None, shared)
+            await mine(ANN)
+            passwords.append("the-new-one")
+            async with Redis(port=port, password=passwords[0]) as admin:
+                await admin.config_set("requirepass", passwords[-1])
+                await admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await mine(ANN)  # finds the connection dead
+            caplog.clear()
+            await asyncio.sleep(0.2)
+            await mine(ANN)
+
+        asyncio.run(story())
+    assert caplog.records == []
 
 
 @pytest.mark.usefixtures("redis")

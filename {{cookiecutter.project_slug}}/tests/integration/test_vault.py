@@ -12,7 +12,7 @@ from service.settings import Secrets
 from tests.processes import free_port
 
 SLUG = "vault-test"
-FIELDS = Fields(tuple(Secrets.model_fields), ("model_api_key", "digest_key"))
+FIELDS = Fields(tuple(Secrets.model_fields), ("model_api_key", "digest_key"), ("digest_key",), shortest=32)
 
 
 def read_secrets(vault, login, path=f"{SLUG}/app", addr=None) -> Secrets:
@@ -79,6 +79,17 @@ def test_a_missing_field_is_named(vault, login):
     vault.write("app", {name: value for name, value in kept.items() if name != "digest_key"})
     try:
         with pytest.raises(VaultUnavailable, match="lacks digest_key"):
+            read_secrets(vault, login)
+    finally:
+        vault.write("app", kept)
+
+
+@pytest.mark.parametrize("odd", [",", "short", f"{'x' * 40},", f"{'x' * 40},short"])
+def test_a_key_that_could_be_guessed_is_not_taken(vault, login, odd):
+    kept = vault.read("app")
+    vault.write("app", {**kept, "digest_key": odd})
+    try:
+        with pytest.raises(VaultUnavailable, match="each key in digest_key must have at least 32 characters"):
             read_secrets(vault, login)
     finally:
         vault.write("app", kept)

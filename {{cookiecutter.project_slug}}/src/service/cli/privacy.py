@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from service.application.decision import JsonObject
-from service.application.errors import Invalid
 from service.cli.operator import AsJson, print_json, running_service
 
 app = typer.Typer(help="One customer's data.", no_args_is_help=True, add_completion=False)
@@ -39,7 +38,7 @@ def erase(
     else:
         _tell(report)
     if not yes:
-        raise Invalid("nothing was erased: say --yes")
+        print("nothing was erased: say --yes", file=sys.stderr)
 
 
 def _tell(report: JsonObject) -> None:

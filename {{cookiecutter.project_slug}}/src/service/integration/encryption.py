@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERSION, ID, NONCE = b"\x01", 4, 12  # bytes
+HEAD = len(VERSION) + ID  # what of something encrypted says under which key it was
 
 
 class CannotDecrypt(Exception):
@@ -51,6 +52,10 @@ class Cipher:
                 except (InvalidTag, ValueError):
                     raise CannotDecrypt("it was not encrypted for this place, or was changed since") from None
         raise CannotDecrypt("it was encrypted under a key that payload_key no longer holds")
+
+    def knows(self, head: bytes) -> bool:
+        """Whether what begins like this was encrypted under one of the keys."""
+        return any(head == VERSION + _id(key) for key in self._known())
 
     def marks(self, *name: str) -> list[str]:
         """A digest of the name under each key, newest first: by it a name is found again that is stored nowhere."""

@@ -112,6 +112,7 @@ async def run_worker(
     """
     from dbos import DBOS
 
+    _refuse_pickle()
     event.listen(Pool, "connect", teach_unixepoch)
     engine = database.engine_for(connections=10)
     DBOS(config=_config(database, engine, executor_id))
@@ -130,6 +131,16 @@ async def run_worker(
         await _shut_down()
         if engine is not None:
             engine.dispose()
+
+
+def _refuse_pickle() -> None:
+    """The engine reads a job in the form that its row names: whoever writes to the table could run code here."""
+    from dbos._serialization import DefaultSerializer
+
+    def refuse(_self: object, _serialized: str) -> Any:
+        raise ValueError("a pickled job is not read")
+
+    DefaultSerializer.deserialize = refuse  # type: ignore[method-assign, assignment]
 
 
 def _launch() -> None:
@@ -194,7 +205,7 @@ def _config(database: JobDatabase, engine: Engine | None, executor_id: str) -> A
         "system_database_engine": engine,
         "application_version": APPLICATION_VERSION,  # else a hash of the code, and each deploy strands jobs
         "executor_id": executor_id,
-        "serializer": DBOSPortableJSONSerializer(),  # else pickle: whoever writes to the table runs code here
+        "serializer": DBOSPortableJSONSerializer(),
         "run_migrations": False,
         "log_level": "ERROR",
         "enable_otlp": False,
@@ -206,6 +217,7 @@ def _config(database: JobDatabase, engine: Engine | None, executor_id: str) -> A
 def _client(database: JobDatabase) -> "DBOSClient":
     from dbos import DBOSClient, DBOSPortableJSONSerializer
 
+    _refuse_pickle()
     # Only ever used inside the caller's transactions, so it never opens a connection of its own.
     return DBOSClient(
         system_database_engine=database.writer,

@@ -8,7 +8,9 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -23,16 +25,25 @@ SAY_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
 
-def redis_storage(url: str, password: str, prefix: str, connections: int) -> RedisStorage:
-    """Counters in the Redis at `url`. It does not connect yet."""
+def redis_storage(url: str, password: Callable[[], str], prefix: str, connections: int) -> RedisStorage:
+    """Counters in the Redis at `url`. It does not connect yet; if there is a password, each connection asks anew."""
     from redis.asyncio import ConnectionPool  # not needed, and not quick, where there is no Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.credentials import CredentialProvider
+
+    class Newest(CredentialProvider):
+        def get_credentials(self) -> tuple[str] | tuple[str, str]:
+            return (user, password()) if user else (password(),)
+
+        async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+            return self.get_credentials()
 
     waiting: dict[str, Any] = {"socket_timeout": PATIENCE_S, "socket_connect_timeout": PATIENCE_S}
-    pool = ConnectionPool.from_url(
-        url, password=password or None, max_connections=connections, retry=Retry(NoBackoff(), 0), **waiting
-    )
+    parts = urlsplit(url)
+    user, known = parts.username, {"credential_provider": Newest()} if password() else {}
+    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if known else url
+    pool = ConnectionPool.from_url(plain, max_connections=connections, retry=Retry(NoBackoff(), 0), **known, **waiting)
     given: dict[str, Any] = {"connection_pool": pool}
     return RedisStorage(f"async+{url}", implementation="redispy", key_prefix=prefix, **given)
 

@@ -96,11 +96,18 @@ def rotate_key(
 
 
 def revoke_key(database: Database, key_id: str, actor: str) -> None:
-    """Refuse the key from now on, within a second in every process. Raises `NotFound`."""
+    """Refuse the key from now on, within a second in every process.
+
+    Raises `NotFound`; and `Invalid` for the last operator's key, without which nobody could make another.
+    """
     now = datetime.now(UTC)
 
     def revoke(session: Session) -> None:
         row = _found(session, key_id)
+        others = session.scalars(select(ApiKeyRow).where(ApiKeyRow.id != key_id, ApiKeyRow.revoked_at.is_(None)))
+        operators = [key for key in others if Role.OPERATOR in key.roles and (key.expires_at or now) >= now]
+        if row.revoked_at is None and Role.OPERATOR in row.roles and not operators:
+            raise Invalid("this is the last operator's key that is valid: make another one first")
         if row.revoked_at is None:
             row.revoked_at = now
             audit.append(session, audit.Entry(now, row.tenant, actor, "key.revoked", key_id, {"subject": row.subject}))

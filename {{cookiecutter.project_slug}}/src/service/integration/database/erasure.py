@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, exists, select, update
+from sqlalchemy import CursorResult, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
@@ -26,9 +26,11 @@ from service.integration.database.tables import (
     ReviewItemRow,
     table_of,
 )
+from service.integration.encryption import HEAD
 
 AT_ONCE = 200  # decisions; the retention chore commits after each lot, because SQLite lets nobody else write meanwhile
 ANSWERS_KEPT = timedelta(hours=24)
+ERASED = "erased"
 OUT_OF_REACH = (
     "tickets that were written downstream, by the keys listed: erase them there",
     "what a model's provider keeps of requests, which held placeholders: see the agreement in MODEL_HOSTS",
@@ -49,7 +51,7 @@ def forget(session: Session, ids: Sequence[str], now: datetime) -> Counter[str]:
     """
     reviews, effects = _review.c.decision_id.in_(ids), _effect.c.decision_id.in_(ids)
     closed = {"state": "closed", "closed_at": now, "claimed_by": None, "claimed_until": None}
-    given_up = {"state": "failed", "last_error": "erased", "updated_at": now}
+    given_up = {"state": "failed", "last_error": ERASED, "updated_at": now}
     steps: dict[str, Any] = {
         "reviews_closed": update(_review).where(reviews, _WAITS).values(closed),
         "reviews": update(_review).where(reviews).values(note=None, corrected=None),
@@ -117,8 +119,9 @@ class SqlPrivacy:
             counts, downstream = Counter[str](), list[JsonObject]()
             # In lots, until none is left: a redrive that ends meanwhile adds one, which the next look finds.
             while ids := _of(session, operator, customer, AT_ONCE):
-                downstream += _written(session, ids)
+                # In this order: whoever delivers meanwhile waits for the rows, or has been seen.
                 counts += forget(session, ids, self._clock())
+                downstream += _written(session, ids)
             if dry_run:
                 session.rollback()
             else:
@@ -150,6 +153,10 @@ class SqlPrivacy:
 
 
 def _of(session: Session, operator: Caller, customer: str, limit: int | None = None) -> Sequence[str]:
+    """The customer's decisions. Raises `Unavailable` when a key is missing by which others might be found."""
+    head = func.substr(_payload.c.encrypted, 1, HEAD)
+    full = (_payload.c.tenant == operator.tenant, _payload.c.encrypted.is_not(None))
+    payloads.refuse_unknown_keys(session, session.execute(select(head).where(*full).distinct()).scalars().all())
     who = _payload.c.customer.in_(payloads.marks(session, operator.tenant, customer))
     found = select(_payload.c.decision_id).where(_payload.c.tenant == operator.tenant, who)
     return session.execute(found.order_by(_payload.c.created_at).limit(limit)).scalars().all()
@@ -157,7 +164,8 @@ def _of(session: Session, operator: Caller, customer: str, limit: int | None = N
 
 def _written(session: Session, ids: Sequence[str]) -> list[JsonObject]:
     """What is downstream, and (without a reference) what may be: an attempt was made and its end is not known."""
-    tried = (_effect.c.decision_id.in_(ids), _effect.c.attempts > 0, _effect.c.state != "failed")
+    may_be = or_(_effect.c.state != "failed", _effect.c.last_error == ERASED)
+    tried = (_effect.c.decision_id.in_(ids), _effect.c.attempts > 0, may_be)
     found = session.execute(select(_effect.c.key, _effect.c.reference).where(*tried))
     return [{"key": row.key, "reference": row.reference} for row in found]
 

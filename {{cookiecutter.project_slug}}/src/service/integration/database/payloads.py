@@ -52,6 +52,13 @@ def marks(session: Session, tenant: str, customer: str) -> Sequence[str]:
     return _cipher(session).marks(tenant, customer)
 
 
+def refuse_unknown_keys(session: Session, heads: Sequence[bytes]) -> None:
+    """Raise `Unavailable` when something encrypted begins with one of these heads, and its key is not there."""
+    if not all(_cipher(session).knows(bytes(head)) for head in heads):
+        log.error("there are payloads under a key that payload_key does not hold: their customers cannot be found")
+        raise Unavailable("payload_key lacks a key of payloads that are stored: nothing can be said of any customer")
+
+
 def request_of(session: Session, tenant: str, decision_id: str, encrypted: bytes | None) -> JsonObject:
     """The customer's message; {} when it has gone or, as the log then says, cannot be opened."""
     try:

@@ -14,14 +14,19 @@ class Fields:
 
     known: tuple[str, ...]
     required: tuple[str, ...]
+    keys: tuple[str, ...] = ()  # of which others are derived; several are separated by commas
+    shortest: int = 1  # characters of such a key: what is too short could be guessed
 
     def checked(self, values: Mapping[str, object], where: str) -> dict[str, str]:
-        """The known ones. Raises `VaultUnavailable` when one is missing or is no text."""
+        """The known ones. Raises `VaultUnavailable` when one is missing, is no text or, of a key, too short."""
         if missing := [name for name in self.required if not values.get(name)]:
             raise VaultUnavailable(f"{where} lacks {', '.join(missing)}")
         texts = {name: value for name in self.known if isinstance(value := values.get(name), str)}
         if odd := [name for name in self.known if name in values and name not in texts]:
             raise VaultUnavailable(f"{where}: {', '.join(odd)} must be text")
+        for name in (name for name in self.keys if name in texts):
+            if min(len(key.strip()) for key in texts[name].split(",")) < self.shortest:
+                raise VaultUnavailable(f"{where}: each key in {name} must have at least {self.shortest} characters")
         return texts
 
 
