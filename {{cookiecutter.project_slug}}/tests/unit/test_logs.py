@@ -153,6 +153,14 @@ def test_a_line_that_cannot_be_formatted_prints_no_argument(logged, capsys):
     assert [line["event"] for line in logged()] == ["after"]
 
 
+def test_no_container_is_too_odd_to_be_told():
+    itself: list[object] = ["ann@example.com"]
+    itself.append(itself)
+    told = json.dumps(REDACTOR({("a", 1): itself, "bob@example.com": {1: "x"}}))
+    assert "x" in told
+    assert "example.com" not in told
+
+
 @pytest.mark.parametrize("kind", PLANTED)
 def test_no_value_with_a_shape_is_in_a_span_and_no_exceptions_words_are(kind):
     kept, value = InMemorySpanExporter(), PLANTED[kind]

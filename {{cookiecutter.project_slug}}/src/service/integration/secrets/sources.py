@@ -65,6 +65,8 @@ class MountedFiles:
     _seen: dict[str, str] | None = field(default=None, init=False, repr=False)
 
     def news(self) -> dict[str, str] | None:
+        if not self.folder.is_dir():
+            raise VaultUnavailable(f"SECRETS_DIR {self.folder} is no folder")
         files = {name: self.folder / name for name in self.fields.known}
         values = {name: content_of(file, "SECRETS_DIR") for name, file in files.items() if file.exists()}
         values = self.fields.checked(values, f"SECRETS_DIR {self.folder}")

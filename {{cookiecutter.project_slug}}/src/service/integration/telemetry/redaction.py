@@ -15,6 +15,7 @@ from opentelemetry.trace import Status
 
 Redact = Callable[[str], str]
 LONGEST = 8000  # characters; what is longer is cut, so that nothing makes looking slow
+DEEPEST = 8  # containers in one another; one may hold itself
 _VAULT_TOKEN = re.compile(r"(?<![\w.])s\.[A-Za-z0-9]{24,}")
 _SAYS_ANYTHING = frozenset({"exception.message", "exception.stacktrace"})
 
@@ -26,17 +27,19 @@ class Redactor:
         self._redact = redact
         self._text = lru_cache(maxsize=2048)(self._look)
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: Any, depth: int = 0) -> Any:
         """The value with every text in it redacted; of what JSON cannot hold, the type or the redacted `repr`."""
         if isinstance(value, str):
             return self._text(value) if len(value) <= LONGEST else self._look(f"{value[:LONGEST]}...")
         if value is None or isinstance(value, bool | int | float):
             return value
+        if depth == DEEPEST or isinstance(value, BaseException):
+            return type(value).__qualname__
         if isinstance(value, Mapping):
-            return {self(key): self(item) for key, item in value.items()}
+            return {self(key if isinstance(key, str) else repr(key)): self(of, depth + 1) for key, of in value.items()}
         if isinstance(value, list | tuple):
-            return [self(item) for item in value]
-        return type(value).__qualname__ if isinstance(value, BaseException) else self(repr(value))
+            return [self(item, depth + 1) for item in value]
+        return self(repr(value))
 
     def _look(self, text: str) -> str:
         return _VAULT_TOKEN.sub("[SECRET]", self._redact(text))
