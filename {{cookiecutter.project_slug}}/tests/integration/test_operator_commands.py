@@ -1,16 +1,19 @@
 """`svc keys`, `svc flags`, `svc release`: who may do what, and what the commands print."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from sqlalchemy import delete, update
 from typer.testing import CliRunner, Result
 
 from service.application.errors import Invalid, Unavailable
-from service.cli import flags, keys, release
+from service.cli import flags, keys, operator, release
 from service.integration.database import api_keys
 from service.integration.database.api_keys import issue_key
 from service.integration.database.session import Database
@@ -19,6 +22,7 @@ from service.integration.flags import store
 from tests.example import AI_FLAG, RELEASE_FLAG
 from tests.integration.examples import rows
 from tests.integration.test_flag_provider import publish, seed
+from tests.processes import serving
 
 
 @pytest.fixture
@@ -197,3 +201,17 @@ def test_a_reason_that_is_no_text_is_refused_in_one_line(environment, sqlite_dat
     error = run(flags.app, "set", "ai.enabled", "off", "--reason", reason).exception
     assert isinstance(error, Invalid)
     assert "a reason is required, in plain text" in str(error)
+
+
+def test_a_command_that_asks_too_often_waits_and_goes_on(monkeypatch):
+    app, asked = FastAPI(), []
+
+    @app.get("/v1/x")
+    async def x() -> JSONResponse:
+        asked.append(time.monotonic())
+        return JSONResponse({"n": len(asked)}, 429 if len(asked) == 1 else 200, {"Retry-After": "1"})
+
+    monkeypatch.setenv("SVC_API_KEY", "k")
+    with serving(app) as url, operator.running_service(url) as ask:
+        assert ask("GET", "/v1/x") == {"n": 2}
+    assert asked[1] - asked[0] >= 1

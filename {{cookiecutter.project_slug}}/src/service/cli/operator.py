@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,9 @@ def running_service(given: str | None, role: Role = Role.OPERATOR) -> Iterator[A
                 raise Unavailable(f"no usable answer from the service at {url} ({type(error).__name__})") from None
             if answer.status_code == 200:
                 return body
+            if answer.status_code == 429:  # a long walk in many steps goes on when it may
+                time.sleep(min(60, int(answer.headers.get("Retry-After", "1"))))
+                return ask(method, path, **content)
             said = f"{url} answers {answer.status_code}: {body.get('detail') or body.get('title')}"
             raise Unavailable(said) if answer.status_code >= 500 else Invalid(said)
 

@@ -24,7 +24,9 @@ from service.integration.database.session import Database
 from service.integration.flags import rollout, store
 from service.settings import Settings
 
-app = typer.Typer(help="Draft, evaluate, approve, publish, activate, compare, roll back.", no_args_is_help=True)
+app = typer.Typer(
+    help="Draft, evaluate, approve, publish, activate, compare, roll back.", no_args_is_help=True, add_completion=False
+)
 Override = Annotated[
     bool, typer.Option("--override", help="In development: although it is not approved; goes on record.")
 ]
