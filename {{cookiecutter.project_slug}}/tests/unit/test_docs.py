@@ -1,5 +1,6 @@
 """What the documents name exists: files, commands, settings, reasons."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -62,6 +63,28 @@ def test_every_secret_is_named():
 
 def test_every_reason_is_documented():
     assert [reason for reason in Reason if f"`{reason}`" not in text("README.md")] == []
+
+
+INSTRUMENTS = {f"create_{kind}" for kind in ("counter", "up_down_counter", "histogram", "gauge")} | {
+    f"create_observable_{kind}" for kind in ("counter", "up_down_counter", "gauge")
+}
+
+
+def metrics_made(source: str) -> set[str]:
+    """The names given to what creates a metric, also where that goes by another name."""
+    nodes = list(ast.walk(ast.parse(source)))
+    assigned = [n for n in nodes if isinstance(n, ast.Assign) and getattr(n.value, "attr", "") in INSTRUMENTS]
+    makers = INSTRUMENTS | {ast.unparse(target) for node in assigned for target in node.targets}
+    called = [n for n in nodes if isinstance(n, ast.Call)]
+    made = [n for n in called if getattr(n.func, "attr", getattr(n.func, "id", "")) in makers]
+    return {ast.literal_eval(each.args[0]) for each in made}
+
+
+def test_the_table_of_metrics_is_complete_and_true():
+    made = set[str]().union(*(metrics_made(p.read_text(encoding="utf-8")) for p in (ROOT / "src").rglob("*.py")))
+    rows = [line.split("|")[1:-1] for line in text("docs/metrics.md").splitlines() if line.startswith("| `")]
+    assert {row[0].strip(" `") for row in rows} == made
+    assert [row for row in rows if len(row) != 4 or not all(cell.strip() for cell in row)] == []
 
 
 def test_the_layers_of_the_architecture_are_those_that_are_checked():
