@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("sealed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_seal")),
         sa.UniqueConstraint("audit_seq", name=op.f("uq_audit_seal_audit_seq")),
+        sa.CheckConstraint("position > 0", name=op.f("ck_audit_seal_counted_from_1")),
     )
     if op.get_bind().dialect.name == "postgresql":
         _guard_on_postgres()

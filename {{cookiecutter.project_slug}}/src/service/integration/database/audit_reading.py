@@ -47,16 +47,34 @@ class Verifier:
         return {"checked": checked, "head": head, "more": more, "flaws": shown, "flawed": len(flaws)}
 
     def _page(self, session: Session, after: str | None) -> tuple[int, str | None, list[Flaw]]:
-        position, mac = parse_anchor(after) if after else (0, ORIGIN)
+        position, mac = parse_anchor(after) if after else (1, ORIGIN)
         query = _SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
         found = [_sealed(row) for row in session.execute(query).mappings()]
         before = found.pop(0) if after and found else None
         flaws = [] if not after or (before and before.seal.mac == mac) else [_flaw(position, "changed meanwhile")]
+        if after is None:
+            flaws += _misplaced(session)
         if before is None and found:
-            flaws += _not_a_beginning(session, found[0].seal)
+            flaws += self._not_a_beginning(session, found[0].seal)
         flaws += audit_chain.check(self._keys, before, found)
         last = found[-1].seal if found else before.seal if before else None
         return len(found), as_anchor(last.position, last.mac) if last else None, flaws
+
+    def _not_a_beginning(self, session: Session, first: Seal) -> list[Flaw]:
+        """Only position 1, or one that a genuine later row says was pruned up to when it was old enough."""
+        told = _SEALED.where(
+            _rows.c.action == PRUNED,
+            _rows.c.object == f"position {first.position}",
+            _seals.c.position > first.position,
+        )
+        known = self._keys.all()
+        explained = (
+            one.seal.sealed_at - first.sealed_at >= KEPT and not audit_chain.flaw(known, one)
+            for one in map(_sealed, session.execute(told).mappings())
+        )
+        if first.position == 1 or any(explained):
+            return []
+        return [_flaw(first.position, "is the first, and no pruning that was allowed explains it")]
 
     async def _unsealed(self, empty: bool) -> list[Flaw]:
         found = await first_unsealed(self._database)
@@ -106,13 +124,10 @@ def prune(session: Session, days: int, actor: str, now: datetime) -> int:
     return count
 
 
-def _not_a_beginning(session: Session, first: Seal) -> list[Flaw]:
-    """Only position 1, or one that the log says was pruned up to when it was old enough, may be the first."""
-    told = _SEALED.where(_rows.c.action == PRUNED, _rows.c.object == f"position {first.position}")
-    pruned_at = [_sealed(row).seal.sealed_at for row in session.execute(told).mappings()]
-    if first.position == 1 or any(at - first.sealed_at >= KEPT for at in pruned_at):
-        return []
-    return [_flaw(first.position, "is the first, and no pruning that was allowed explains it")]
+def _misplaced(session: Session) -> list[Flaw]:
+    """The chain begins at 1: a seal before that is in none of its links, and nothing else would look at it."""
+    places = session.scalars(select(_seals.c.position).where(_seals.c.position < 1).limit(MOST_FLAWS))
+    return [_flaw(position, "is before the beginning of the chain") for position in places]
 
 
 def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:
