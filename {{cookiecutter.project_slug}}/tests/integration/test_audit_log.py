@@ -32,8 +32,26 @@ UNEXPLAINED = "is the first, and no pruning that was allowed explains it"
 
 
 @pytest.fixture
-def log(database: Database, tmp_path) -> Log:
+def log(database: Database, tmp_path) -> Iterator[Log]:
+    """Its seals may bear any time: most tests' are not made now."""
+    guard, found = "audit_seal_refuses_insert", Log(database, tmp_path / "audit.anchors")
+    if database.dialect == "sqlite":
+        execute(database, f"DROP TRIGGER {guard}")
+        yield found
+    else:
+        execute(database, f"ALTER TABLE audit_seal DISABLE TRIGGER {guard}")
+        yield found
+        execute(database, f"ALTER TABLE audit_seal ENABLE TRIGGER {guard}")
+
+
+@pytest.fixture
+def guarded(database: Database, tmp_path) -> Log:
+    """As it is outside tests."""
     return Log(database, tmp_path / "audit.anchors")
+
+
+def execute(database: Database, statement: str, **values: object) -> None:
+    database.write_sync(lambda session: session.execute(text(statement), values))
 
 
 @contextmanager
@@ -61,8 +79,7 @@ def any_position(database: Database) -> Iterator[None]:
     if database.dialect == "sqlite":
         yield
         return
-    with database.writer.begin() as connection:
-        connection.execute(text("ALTER TABLE audit_seal DROP CONSTRAINT ck_audit_seal_counted_from_1"))
+    execute(database, "ALTER TABLE audit_seal DROP CONSTRAINT ck_audit_seal_counted_from_1")
     yield
     with triggers_off(database) as run:
         run("DELETE FROM audit_seal WHERE position < 1")
@@ -296,6 +313,46 @@ def test_a_sealer_does_not_build_on_a_chain_that_was_cut(log, database, kind, ca
     assert "position 5 is not what it was, so nothing is sealed" in caplog.text
 
 
+MADE_UP = "INSERT INTO audit_seal VALUES (:position, (SELECT max(seq) FROM audit) + :seq, 'x', 'x', 'x', :at)"
+
+
+@pytest.mark.parametrize(
+    ("position", "seq", "at"), [(2, 1, 0), (3, 0, 0), (1, 0, 0), (2, 0, 11), (2, 0, -11), (2, 0, -60 * 24 * 200)]
+)
+def test_no_seal_is_taken_but_the_next_of_a_row_that_is_there_made_now(guarded, database, position, seq, at):
+    """Else whoever writes as the service seals rows before they are there, or so far off that nothing can follow."""
+    append(database, "sealed")
+    guarded.seal()
+    append(database, "not sealed")
+    sealed_at = (datetime.now(UTC) + timedelta(minutes=at)).isoformat(" ")[:19]
+    with pytest.raises(DBAPIError, match=r"takes only the next seal|is append-only"):
+        execute(database, MADE_UP, position=position, seq=seq, at=f"{sealed_at}{plus_utc(database)}")
+    assert (guarded.seal(), guarded.wrong()) == (1, [])
+
+
+def plus_utc(database: Database) -> str:
+    return "+00" if database.dialect == "postgresql" else ""
+
+
+@pytest.mark.parametrize("kind", ["a seal made up", "another key"])
+def test_a_sealer_does_not_build_on_a_seal_that_its_keys_did_not_make(guarded, database, kind, caplog):
+    append(database, "one")
+    guarded.seal()
+    guarded.anchors.unlink()
+    append(database, "two")
+    if kind == "another key":
+        guarded.key = "another"
+    else:
+        at = datetime.now(UTC).isoformat(" ")[:19]
+        execute(database, MADE_UP, position=2, seq=0, at=f"{at}{plus_utc(database)}")
+        append(database, "three")
+    sealer, now = Sealer(database, guarded.keys, guarded.anchors), datetime.now(UTC)
+    for second in (0, 1, 61):
+        assert asyncio.run(sealer(now + timedelta(seconds=second))) == 0
+    position = len(rows(database, AuditSealRow))
+    assert caplog.text.count(f"nothing is sealed after position {position}: no key with the id") == 2
+
+
 def test_that_sealing_is_behind_is_said_once_a_minute(log, database, caplog):
     append(database, "one", at=NOW)
     sealer = Sealer(database, Keys(lambda: ""), log.anchors)
@@ -363,7 +420,7 @@ class TestPruning:
             "DELETE FROM audit_seal WHERE position = 4",
         ):
             with pytest.raises(DBAPIError, match="is append-only"):
-                database.write_sync(lambda session, statement=statement: session.execute(text(statement)))
+                execute(database, statement)
         with pytest.raises(DBAPIError, match="is append-only"):
             self.prune(old, days=-1)
         assert old.wrong() == []
@@ -404,7 +461,7 @@ class TestPruning:
         assert UNEXPLAINED in found
         assert set(more) <= set(found)
 
-    def test_no_seal_has_a_position_before_the_first(self, database):
+    def test_no_seal_has_a_position_before_the_first(self, log, database):
         wrong = "INSERT INTO audit_seal VALUES (0, 1, 'x', 'x', 'x', CURRENT_TIMESTAMP)"
         with pytest.raises(DBAPIError, match="counted_from_1"):
-            database.write_sync(lambda session: session.execute(text(wrong)))
+            execute(database, wrong)

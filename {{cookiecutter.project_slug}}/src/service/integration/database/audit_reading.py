@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
@@ -12,7 +11,16 @@ from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal, Sealed
 from service.integration.database import audit
-from service.integration.database.audit_seals import BEHIND_S, as_anchor, first_unsealed, parse_anchor, seal_at
+from service.integration.database.audit_seals import (
+    BEHIND_S,
+    JOINED,
+    SEALED,
+    as_anchor,
+    as_sealed,
+    first_unsealed,
+    parse_anchor,
+    seal_at,
+)
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow, table_of
 
@@ -22,9 +30,7 @@ KEPT = timedelta(days=183)  # what triggers hold, too: migrations/versions/0004_
 PRUNED = "audit.pruned"
 
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
-_SEAL_COLUMNS = [column.label(f"seal_{column.name}") for column in _seals.c]
-_SEALED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_seals.outerjoin(_rows, _rows.c.seq == _seals.c.audit_seq))
-_EXPORTED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_rows.outerjoin(_seals, _rows.c.seq == _seals.c.audit_seq))
+_EXPORTED = JOINED.select_from(_rows.outerjoin(_seals, _rows.c.seq == _seals.c.audit_seq))
 
 
 class Verifier:
@@ -48,8 +54,8 @@ class Verifier:
 
     def _page(self, session: Session, after: str | None) -> tuple[int, str | None, list[Flaw]]:
         position, mac = parse_anchor(after) if after else (1, ORIGIN)
-        query = _SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
-        found = [_sealed(row) for row in session.execute(query).mappings()]
+        query = SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
+        found = [as_sealed(row) for row in session.execute(query).mappings()]
         before = found.pop(0) if after and found else None
         flaws = [] if not after or (before and before.seal.mac == mac) else [_flaw(position, "changed meanwhile")]
         if after is None:
@@ -62,7 +68,7 @@ class Verifier:
 
     def _not_a_beginning(self, session: Session, first: Seal) -> list[Flaw]:
         """Only position 1, or one that a genuine later row says was pruned up to when it was old enough."""
-        told = _SEALED.where(
+        told = SEALED.where(
             _rows.c.action == PRUNED,
             _rows.c.object == f"position {first.position}",
             _seals.c.position > first.position,
@@ -70,7 +76,7 @@ class Verifier:
         known = self._keys.all()
         explained = (
             one.seal.sealed_at - first.sealed_at >= KEPT and not audit_chain.flaw(known, one)
-            for one in map(_sealed, session.execute(told).mappings())
+            for one in map(as_sealed, session.execute(told).mappings())
         )
         if first.position == 1 or any(explained):
             return []
@@ -91,7 +97,7 @@ def export(session: Session, since: datetime, until: datetime, tenant: str | Non
         query = query.where(_rows.c.tenant == tenant)
     for row in session.execute(query.execution_options(yield_per=PAGE)).mappings():
         kept = {column.name: row[column.name] for column in _rows.c}
-        sealed = _sealed(row).seal if row["seal_mac"] else None
+        sealed = as_sealed(row).seal if row["seal_mac"] else None
         seal = {**asdict(sealed), "sealed_at": audit_chain.instant(sealed.sealed_at)} if sealed else None
         yield {"row": {**kept, "at": audit_chain.instant(kept["at"])}, "seal": seal}
 
@@ -138,11 +144,6 @@ def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:
     if found is None:
         return [_flaw(position, "is not there, and the anchor says it was: the chain was cut, or pruned since")]
     return [] if found.mac == mac else [_flaw(position, "is not what the anchor says it was: the chain was replaced")]
-
-
-def _sealed(row: Any) -> Sealed:
-    seal = Seal(**{column.name: row[f"seal_{column.name}"] for column in _seals.c})
-    return Sealed(seal, {c.name: row[c.name] for c in _rows.c} if row["seq"] is not None else None)
 
 
 def _flaw(position: int | None, what: str) -> Flaw:

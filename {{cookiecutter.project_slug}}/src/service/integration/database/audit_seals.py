@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -18,7 +19,7 @@ from sqlalchemy import bindparam, exists, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from service.integration import audit_chain
-from service.integration.audit_chain import Keys, Seal
+from service.integration.audit_chain import Keys, Seal, Sealed
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow, table_of
 
@@ -32,7 +33,10 @@ STRIDE = 100_000  # rows that one statement looks at
 LOCK = 7_203_116
 
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
-_NEWEST = select(_seals).order_by(_seals.c.position.desc()).limit(1)
+_SEAL_COLUMNS = [column.label(f"seal_{column.name}") for column in _seals.c]
+JOINED = select(*_SEAL_COLUMNS, *_rows.c)
+SEALED = JOINED.select_from(_seals.outerjoin(_rows, _rows.c.seq == _seals.c.audit_seq))
+_NEWEST = SEALED.order_by(_seals.c.position.desc()).limit(1)
 _AT = select(_seals).where(_seals.c.position == bindparam("position"))
 _INSERT = insert(_seals).returning(_seals.c.position)  # or the driver would send row after row
 _UNSEALED = (
@@ -46,14 +50,14 @@ log = logging.getLogger(__name__)
 
 
 class ChainCut(Exception):
-    """The newest seal that this worker knows of is not in the database any more."""
+    """The newest seal that this worker knows of is not in the database, or one that is was not made with its keys."""
 
 
 class Sealer:
     """Seals what has no seal yet. The newest seal goes to the log and to `anchors`, a file, about once a minute.
 
     Seals nothing, and says so each minute, when a seal it knows of is gone: somebody cut the chain or went back to a
-    backup, and what was lost must not be papered over.
+    backup, and what was lost must not be papered over. Nor after a seal that its keys did not make.
     """
 
     def __init__(self, database: Database, keys: Keys, anchors: Path) -> None:
@@ -115,7 +119,13 @@ class Sealer:
                     f"sealed. If a backup was restored, move {self._anchors} away and start the worker again"
                 )
         row = session.execute(_NEWEST).mappings().one_or_none()
-        return Seal(**row) if row else None
+        newest = as_sealed(row) if row else None
+        if newest and (wrong := audit_chain.forgery(self._keys.all(), newest)):
+            raise ChainCut(
+                f"nothing is sealed after position {newest.seal.position}: {wrong}. Either this worker has not the "
+                "audit_key of the chain, or somebody changed the log: see `svc audit verify`"
+            )
+        return newest.seal if newest else None
 
     def _anchor(self, now: datetime) -> None:
         if self._known is None or self._known == self._anchored:
@@ -157,6 +167,12 @@ def seal_at(session: Session, position: int) -> Seal | None:
     """The seal at this position."""
     row = session.execute(_AT, {"position": position}).mappings().one_or_none()
     return Seal(**row) if row else None
+
+
+def as_sealed(row: Any) -> Sealed:
+    """A row of `JOINED` that has a seal."""
+    seal = Seal(**{column.name: row[f"seal_{column.name}"] for column in _seals.c})
+    return Sealed(seal, {c.name: row[c.name] for c in _rows.c} if row["seq"] is not None else None)
 
 
 def as_anchor(position: int, mac: str) -> str:
