@@ -19,7 +19,7 @@ from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import ORIGIN, Keys, Seal
 from service.integration.database import audit_reading, audit_seals
-from service.integration.database.audit_seals import Sealer
+from service.integration.database.audit_seals import Sealer, first_unsealed
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow
 from service.integration.flags.processes import Presence
@@ -120,6 +120,7 @@ def test_a_row_that_commits_late_gets_a_later_position(postgres_database, tmp_pa
 
 def test_a_row_that_was_open_for_longer_than_the_look_back_is_sealed_within_the_hour(log, database, monkeypatch):
     monkeypatch.setattr(audit_seals, "LOOK_BACK", 2)
+    monkeypatch.setattr(audit_seals, "RECENT", 1)
     append(database, *map(str, range(6)))
     sealer = Sealer(database, log.keys, log.anchors)
     asyncio.run(sealer(NOW))
@@ -132,6 +133,25 @@ def test_a_row_that_was_open_for_longer_than_the_look_back_is_sealed_within_the_
         )
     assert asyncio.run(sealer(NOW + timedelta(minutes=1))) == 0
     assert asyncio.run(sealer(NOW + timedelta(minutes=61))) == 1
+
+
+NUMBERED = """
+    INSERT INTO audit (seq, at, tenant, actor, action, object, details)
+    SELECT :seq, at, tenant, actor, action, 'numbered', details FROM audit WHERE object = 'one'
+"""
+
+
+@pytest.mark.parametrize("seq", [2**63 - 1, 9 * 10**18, -5])
+def test_a_row_with_any_number_delays_nothing(log, database, seq):
+    sealer = Sealer(database, log.keys, log.anchors)
+    append(database, "one")
+    assert asyncio.run(sealer(NOW)) == 1
+    (one,) = rows(database, AuditRow)
+    for number in (seq, one.seq + 1):
+        execute(database, NUMBERED, seq=number)
+        assert asyncio.run(asyncio.wait_for(sealer(NOW), 10)) == 1
+    assert asyncio.run(asyncio.wait_for(first_unsealed(database), 10)) is None
+    assert log.wrong() == []
 
 
 def test_pages_of_a_long_chain_hang_together(log, database, monkeypatch):
@@ -354,14 +374,15 @@ def test_a_sealer_does_not_build_on_a_seal_that_its_keys_did_not_make(guarded, d
 
 
 def test_that_sealing_is_behind_is_said_once_a_minute(log, database, caplog):
-    append(database, "one", at=NOW)
+    now = datetime.now(UTC)
+    append(database, "one", at=now)
     sealer = Sealer(database, Keys(lambda: ""), log.anchors)
     for second in range(0, 130, 10):
         with pytest.raises(ValueError, match="no audit key"):
-            asyncio.run(sealer(NOW + timedelta(seconds=second)))
+            asyncio.run(sealer(now + timedelta(seconds=second)))
     assert caplog.text.count("have waited for their seals") == 1
     with pytest.raises(ValueError, match="no audit key"):
-        asyncio.run(sealer(NOW + timedelta(seconds=150)))
+        asyncio.run(sealer(now + timedelta(seconds=150)))
     assert caplog.text.count("have waited for their seals") == 2
 
 
