@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import ORIGIN, Keys, Seal
-from service.integration.database import audit_reading, audit_seals
+from service.integration.database import api_keys, audit_reading, audit_seals
 from service.integration.database.audit_seals import Sealer, first_unsealed
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow
@@ -135,6 +135,14 @@ def test_a_row_that_was_open_for_longer_than_the_look_back_is_sealed_within_the_
     assert asyncio.run(sealer(NOW + timedelta(minutes=61))) == 1
 
 
+def test_sealing_goes_on_while_a_key_is_made(postgres_database, tmp_path):
+    log = Log(postgres_database, tmp_path / "anchors")
+    append(postgres_database, "one")
+    with postgres_database.writer.begin() as making:
+        making.execute(text(f"SELECT pg_advisory_xact_lock({api_keys.LOCK})"))
+        assert log.seal() == 1
+
+
 NUMBERED = """
     INSERT INTO audit (seq, at, tenant, actor, action, object, details)
     SELECT :seq, at, tenant, actor, action, 'numbered', details FROM audit WHERE object = 'one'
@@ -221,6 +229,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "UPDATE audit SET actor = 'bob' WHERE object = '3'",
         "UPDATE audit_seal SET mac = :wrong_key WHERE position = 3",
     ),
+    "seal that is no hexadecimal number": ("UPDATE audit_seal SET mac = 'é' WHERE position = 3",),
     "another key named": ("UPDATE audit_seal SET key_id = '0123456789abcdef' WHERE position = 3",),
     "beginning cut off": (
         "DELETE FROM audit_seal WHERE position < 3",

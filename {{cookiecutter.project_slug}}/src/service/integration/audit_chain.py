@@ -117,7 +117,7 @@ def forgery(known: dict[str, bytes], one: Sealed) -> str | None:
     if seal.key_id not in known:
         return f"no key with the id {seal.key_id} is in the vault"
     mac = _mac(known[seal.key_id], seal.position, seal.previous, seal.sealed_at, row)
-    if row["seq"] != seal.audit_seq or not hmac.compare_digest(mac, seal.mac):
+    if row["seq"] != seal.audit_seq or not hmac.compare_digest(mac.encode(), seal.mac.encode(errors="replace")):
         return "row or seal was altered"
     return None
 

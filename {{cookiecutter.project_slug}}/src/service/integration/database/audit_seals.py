@@ -31,7 +31,7 @@ LOOK_BACK, RECENT, LOOK_AT_ALL_EVERY_S = 10_000, 1000, 3600.0
 STRIDE = 100_000  # rows that one statement looks at
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 # Any number, always the same: one worker seals at a time.
-LOCK = 7_203_116
+LOCK = 7_203_117
 
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
 _SEAL_COLUMNS = [column.label(f"seal_{column.name}") for column in _seals.c]
