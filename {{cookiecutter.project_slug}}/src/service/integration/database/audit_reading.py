@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.integration import audit_chain
-from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal, Sealed
+from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal
 from service.integration.database import audit
 from service.integration.database.audit_seals import (
     BEHIND_S,
@@ -100,14 +100,6 @@ def export(session: Session, since: datetime, until: datetime, tenant: str | Non
         sealed = as_sealed(row).seal if row["seal_mac"] else None
         seal = {**asdict(sealed), "sealed_at": audit_chain.instant(sealed.sealed_at)} if sealed else None
         yield {"row": {**kept, "at": audit_chain.instant(kept["at"])}, "seal": seal}
-
-
-def imported(line: JsonObject) -> Sealed | None:
-    """A line of an export; None for a row that had no seal yet. Raises `KeyError`, `TypeError`, `ValueError`."""
-    if line["seal"] is None:
-        return None
-    seal = {**line["seal"], "sealed_at": datetime.fromisoformat(line["seal"]["sealed_at"])}
-    return Sealed(Seal(**seal), {**line["row"], "at": datetime.fromisoformat(line["row"]["at"])})
 
 
 def prune(session: Session, days: int, actor: str, now: datetime) -> int:
