@@ -95,7 +95,7 @@ def test_an_export_verifies_offline_and_is_itself_on_record(stack, sealed, key_f
     file = tmp_path / "export.jsonl"
     file.write_text(stack.done("audit", "export", "--since", "1h", key="auditor"))
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert {line["row"]["tenant"] for line in lines} == {"demo"}  # an auditor's key: its own tenant
+    assert {line["row"]["tenant"] for line in lines} == {"demo", "-"}  # an auditor's key: its own tenant, the service
     (row,) = [line["row"] for line in lines if line["row"]["object"] == sealed]
     told = row["details"]
     assert told["input_digest"] == stack.rows("select input_digest from decision where id = ?", sealed)[0][0]
@@ -109,7 +109,7 @@ def test_an_export_verifies_offline_and_is_itself_on_record(stack, sealed, key_f
     found = verify(stack, *offline)
     assert (found["code"], [flaw["what"] for flaw in found["flaws"]]) == (1, ["row or seal was altered"])
     exports = stack.rows("select actor, object from audit where action = 'audit.exported'")
-    assert ("dev-auditor", "demo") in exports
+    assert ("dev-auditor", "demo, -") in exports
 
 
 def without_seal(lines):
@@ -175,6 +175,9 @@ def test_what_is_no_export_is_said_in_a_line(exported, change):
 def test_another_tenants_rows_are_an_operators_business(stack):
     refused = stack.ran("audit", "export", "--since", "1h", "--tenant", "other", key="auditor")
     assert refused[:2] == (2, "")
+    for tenant in ("demo", "-"):
+        own = stack.done("audit", "export", "--since", "1h", "--tenant", tenant, key="auditor").splitlines()
+        assert {json.loads(line)["row"]["tenant"] for line in own} == {tenant}
     everything = stack.done("audit", "export", "--since", "1h").splitlines()
     assert {json.loads(line)["row"]["tenant"] for line in everything} >= {"demo", "-"}
     assert stack.ran("audit", "export", "--since", "1h", key="caller")[0] == 2

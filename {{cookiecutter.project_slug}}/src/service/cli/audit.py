@@ -56,22 +56,28 @@ def verify(
 def export(
     since: Annotated[str, typer.Option(help=When)],
     until: Annotated[str | None, typer.Option(help="Only rows before this; the same forms.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only its rows; an auditor gets its own tenant's.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Only its rows. An auditor gets its own tenant's and those of `-`, the service.")
+    ] = None,
     format: Annotated[Literal["jsonl"], typer.Option(help="One row with its seal a line.")] = "jsonl",
 ) -> None:
     """Print rows, each with its seal. That it was done is the newest row of the log."""
     begin, end = (datetime.fromisoformat(instant(text)) if text else datetime.now(UTC) for text in (since, until))
     with signed_in(*READERS) as (database, who):
+        tenants = None if tenant is None else [tenant]
         if Role.OPERATOR not in who.roles:
-            if tenant not in (None, who.tenant):
-                raise Invalid("an auditor's key exports its own tenant's rows")
-            tenant = who.tenant
-        window = {"since": begin.isoformat(), "until": end.isoformat(), "tenant": tenant}
-        entry = audit.Entry(datetime.now(UTC), who.tenant, who.subject, "audit.exported", tenant or "all", window)
+            tenants = tenants or [who.tenant, audit.SERVICE]
+            if tenant not in (None, who.tenant, audit.SERVICE):
+                raise Invalid(
+                    f"an auditor's key exports the rows of its own tenant and of `{audit.SERVICE}`, the service"
+                )
+        window = {"since": begin.isoformat(), "until": end.isoformat(), "tenants": tenants}
+        told = ", ".join(tenants or ["all"])
+        entry = audit.Entry(datetime.now(UTC), who.tenant, who.subject, "audit.exported", told, window)
         database.write_sync(lambda session: audit.append(session, entry))
         database.read_sync(
             lambda session: sys.stdout.writelines(
-                json.dumps(line) + "\n" for line in audit_reading.export(session, begin, end, tenant)
+                json.dumps(line) + "\n" for line in audit_reading.export(session, begin, end, tenants)
             )
         )
 

@@ -90,11 +90,11 @@ class Verifier:
         return [Flaw(None, found[0], f"has had no seal for {age:.0f} s")] if age > BEHIND_S else []
 
 
-def export(session: Session, since: datetime, until: datetime, tenant: str | None) -> Iterator[JsonObject]:
+def export(session: Session, since: datetime, until: datetime, tenants: list[str] | None) -> Iterator[JsonObject]:
     """Rows of [since, until) in the order of their numbers, each with its seal, or None for one not sealed yet."""
     query = _EXPORTED.where(_rows.c.at >= since, _rows.c.at < until).order_by(_rows.c.seq)
-    if tenant is not None:
-        query = query.where(_rows.c.tenant == tenant)
+    if tenants is not None:
+        query = query.where(_rows.c.tenant.in_(tenants))
     for row in session.execute(query.execution_options(yield_per=PAGE)).mappings():
         kept = {column.name: row[column.name] for column in _rows.c}
         sealed = as_sealed(row).seal if row["seal_mac"] else None
