@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from service.application.decision import JsonObject
 from service.integration import audit_chain
 from service.integration.audit_chain import ORIGIN, Keys, Seal
-from service.integration.database import audit_reading, audit_seals
-from service.integration.database.audit_seals import Sealer
+from service.integration.database import api_keys, audit_reading, audit_seals
+from service.integration.database.audit_seals import Sealer, first_unsealed
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow
 from service.integration.flags.processes import Presence
@@ -28,11 +28,30 @@ from tests.integration.examples import rows
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=401)
+UNEXPLAINED = "is the first, and no pruning that was allowed explains it"
 
 
 @pytest.fixture
-def log(database: Database, tmp_path) -> Log:
+def log(database: Database, tmp_path) -> Iterator[Log]:
+    """Its seals may bear any time: most tests' are not made now."""
+    guard, found = "audit_seal_refuses_insert", Log(database, tmp_path / "audit.anchors")
+    if database.dialect == "sqlite":
+        execute(database, f"DROP TRIGGER {guard}")
+        yield found
+    else:
+        execute(database, f"ALTER TABLE audit_seal DISABLE TRIGGER {guard}")
+        yield found
+        execute(database, f"ALTER TABLE audit_seal ENABLE TRIGGER {guard}")
+
+
+@pytest.fixture
+def guarded(database: Database, tmp_path) -> Log:
+    """As it is outside tests."""
     return Log(database, tmp_path / "audit.anchors")
+
+
+def execute(database: Database, statement: str, **values: object) -> None:
+    database.write_sync(lambda session: session.execute(text(statement), values))
 
 
 @contextmanager
@@ -47,9 +66,24 @@ def triggers_off(database: Database) -> Iterator[Callable[..., object]]:
             triggers = connection.execute(text(query)).all()
             for name, _ in triggers:
                 connection.exec_driver_sql(f"DROP TRIGGER {name}")
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
             yield lambda statement, **values: connection.execute(text(statement), values)
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
             for _, sql in triggers:
                 connection.exec_driver_sql(sql)
+
+
+@pytest.fixture
+def any_position(database: Database) -> Iterator[None]:
+    """Postgres checks positions whatever its triggers do; this database is used again."""
+    if database.dialect == "sqlite":
+        yield
+        return
+    execute(database, "ALTER TABLE audit_seal DROP CONSTRAINT ck_audit_seal_counted_from_1")
+    yield
+    with triggers_off(database) as run:
+        run("DELETE FROM audit_seal WHERE position < 1")
+        run("ALTER TABLE audit_seal ADD CONSTRAINT ck_audit_seal_counted_from_1 CHECK (position > 0)")
 
 
 def test_rows_are_sealed_once_each_and_the_chain_is_whole(log, database):
@@ -86,6 +120,7 @@ def test_a_row_that_commits_late_gets_a_later_position(postgres_database, tmp_pa
 
 def test_a_row_that_was_open_for_longer_than_the_look_back_is_sealed_within_the_hour(log, database, monkeypatch):
     monkeypatch.setattr(audit_seals, "LOOK_BACK", 2)
+    monkeypatch.setattr(audit_seals, "RECENT", 1)
     append(database, *map(str, range(6)))
     sealer = Sealer(database, log.keys, log.anchors)
     asyncio.run(sealer(NOW))
@@ -98,6 +133,33 @@ def test_a_row_that_was_open_for_longer_than_the_look_back_is_sealed_within_the_
         )
     assert asyncio.run(sealer(NOW + timedelta(minutes=1))) == 0
     assert asyncio.run(sealer(NOW + timedelta(minutes=61))) == 1
+
+
+def test_sealing_goes_on_while_a_key_is_made(postgres_database, tmp_path):
+    log = Log(postgres_database, tmp_path / "anchors")
+    append(postgres_database, "one")
+    with postgres_database.writer.begin() as making:
+        making.execute(text(f"SELECT pg_advisory_xact_lock({api_keys.LOCK})"))
+        assert log.seal() == 1
+
+
+NUMBERED = """
+    INSERT INTO audit (seq, at, tenant, actor, action, object, details)
+    SELECT :seq, at, tenant, actor, action, 'numbered', details FROM audit WHERE object = 'one'
+"""
+
+
+@pytest.mark.parametrize("seq", [2**63 - 1, 9 * 10**18, -5])
+def test_a_row_with_any_number_delays_nothing(log, database, seq):
+    sealer = Sealer(database, log.keys, log.anchors)
+    append(database, "one")
+    assert asyncio.run(sealer(NOW)) == 1
+    (one,) = rows(database, AuditRow)
+    for number in (seq, one.seq + 1):
+        execute(database, NUMBERED, seq=number)
+        assert asyncio.run(asyncio.wait_for(sealer(NOW), 10)) == 1
+    assert asyncio.run(asyncio.wait_for(first_unsealed(database), 10)) is None
+    assert log.wrong() == []
 
 
 def test_pages_of_a_long_chain_hang_together(log, database, monkeypatch):
@@ -167,6 +229,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "UPDATE audit SET actor = 'bob' WHERE object = '3'",
         "UPDATE audit_seal SET mac = :wrong_key WHERE position = 3",
     ),
+    "seal that is no hexadecimal number": ("UPDATE audit_seal SET mac = 'é' WHERE position = 3",),
     "another key named": ("UPDATE audit_seal SET key_id = '0123456789abcdef' WHERE position = 3",),
     "beginning cut off": (
         "DELETE FROM audit_seal WHERE position < 3",
@@ -279,15 +342,56 @@ def test_a_sealer_does_not_build_on_a_chain_that_was_cut(log, database, kind, ca
     assert "position 5 is not what it was, so nothing is sealed" in caplog.text
 
 
+MADE_UP = "INSERT INTO audit_seal VALUES (:position, (SELECT max(seq) FROM audit) + :seq, 'x', 'x', 'x', :at)"
+
+
+@pytest.mark.parametrize(
+    ("position", "seq", "at"), [(2, 1, 0), (3, 0, 0), (1, 0, 0), (2, 0, 11), (2, 0, -11), (2, 0, -60 * 24 * 200)]
+)
+def test_no_seal_is_taken_but_the_next_of_a_row_that_is_there_made_now(guarded, database, position, seq, at):
+    """Else whoever writes as the service seals rows before they are there, or so far off that nothing can follow."""
+    append(database, "sealed")
+    guarded.seal()
+    append(database, "not sealed")
+    sealed_at = (datetime.now(UTC) + timedelta(minutes=at)).isoformat(" ")[:19]
+    with pytest.raises(DBAPIError, match=r"takes only the next seal|is append-only"):
+        execute(database, MADE_UP, position=position, seq=seq, at=f"{sealed_at}{plus_utc(database)}")
+    assert (guarded.seal(), guarded.wrong()) == (1, [])
+
+
+def plus_utc(database: Database) -> str:
+    return "+00" if database.dialect == "postgresql" else ""
+
+
+@pytest.mark.parametrize("kind", ["a seal made up", "another key"])
+def test_a_sealer_does_not_build_on_a_seal_that_its_keys_did_not_make(guarded, database, kind, caplog):
+    append(database, "one")
+    guarded.seal()
+    guarded.anchors.unlink()
+    append(database, "two")
+    if kind == "another key":
+        guarded.key = "another"
+    else:
+        at = datetime.now(UTC).isoformat(" ")[:19]
+        execute(database, MADE_UP, position=2, seq=0, at=f"{at}{plus_utc(database)}")
+        append(database, "three")
+    sealer, now = Sealer(database, guarded.keys, guarded.anchors), datetime.now(UTC)
+    for second in (0, 1, 61):
+        assert asyncio.run(sealer(now + timedelta(seconds=second))) == 0
+    position = len(rows(database, AuditSealRow))
+    assert caplog.text.count(f"nothing is sealed after position {position}: no key with the id") == 2
+
+
 def test_that_sealing_is_behind_is_said_once_a_minute(log, database, caplog):
-    append(database, "one", at=NOW)
+    now = datetime.now(UTC)
+    append(database, "one", at=now)
     sealer = Sealer(database, Keys(lambda: ""), log.anchors)
     for second in range(0, 130, 10):
         with pytest.raises(ValueError, match="no audit key"):
-            asyncio.run(sealer(NOW + timedelta(seconds=second)))
+            asyncio.run(sealer(now + timedelta(seconds=second)))
     assert caplog.text.count("have waited for their seals") == 1
     with pytest.raises(ValueError, match="no audit key"):
-        asyncio.run(sealer(NOW + timedelta(seconds=150)))
+        asyncio.run(sealer(now + timedelta(seconds=150)))
     assert caplog.text.count("have waited for their seals") == 2
 
 
@@ -346,7 +450,7 @@ class TestPruning:
             "DELETE FROM audit_seal WHERE position = 4",
         ):
             with pytest.raises(DBAPIError, match="is append-only"):
-                database.write_sync(lambda session, statement=statement: session.execute(text(statement)))
+                execute(database, statement)
         with pytest.raises(DBAPIError, match="is append-only"):
             self.prune(old, days=-1)
         assert old.wrong() == []
@@ -363,4 +467,31 @@ class TestPruning:
                 "SELECT at, '-', 'olga', 'audit.pruned', 'position 3', details FROM audit WHERE object = '3'"
             )
         assert log.seal() == 1
-        assert log.wrong() == ["is the first, and no pruning that was allowed explains it"]
+        assert log.wrong() == [UNEXPLAINED]
+
+    @pytest.mark.parametrize(("position", "more"), [(-1, ["is before the beginning of the chain"]), (6, [])])
+    @pytest.mark.usefixtures("any_position")
+    def test_a_pruning_whose_seal_is_made_up_explains_nothing(self, log, database, position, more):
+        """Its time says half a year went by, but only whoever has the key can make such a seal."""
+        append(database, *"12345")
+        log.seal()
+        with triggers_off(database) as run:
+            run("DELETE FROM audit_seal WHERE position < 3")
+            run("DELETE FROM audit WHERE object IN ('1', '2')")
+            run(
+                "INSERT INTO audit (at, tenant, actor, action, object, details) "
+                "SELECT at, '-', 'olga', 'audit.pruned', 'position 3', details FROM audit WHERE object = '3'"
+            )
+            run(
+                "INSERT INTO audit_seal SELECT :position, seq, 'x', 'x', 'x', '2037-01-01 00:00:00' FROM audit "
+                "WHERE action = 'audit.pruned'",
+                position=position,
+            )
+        found = log.wrong()
+        assert UNEXPLAINED in found
+        assert set(more) <= set(found)
+
+    def test_no_seal_has_a_position_before_the_first(self, log, database):
+        wrong = "INSERT INTO audit_seal VALUES (0, 1, 'x', 'x', 'x', CURRENT_TIMESTAMP)"
+        with pytest.raises(DBAPIError, match="counted_from_1"):
+            execute(database, wrong)

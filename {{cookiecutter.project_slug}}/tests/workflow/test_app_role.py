@@ -146,6 +146,12 @@ def test_no_record_can_be_altered_or_taken_out(service, table, statement):
             service.app.execute(order)
 
 
+def test_it_cannot_seal_what_is_not_there_yet(service):
+    seal = "SELECT max(position) + 1, 9000000000, 'x', 'x', 'x', now() FROM audit_seal"
+    with pytest.raises(psycopg.errors.RaiseException, match="takes only the next seal"):
+        service.app.execute(f"INSERT INTO audit_seal {seal}")
+
+
 def test_the_grants_name_every_table_and_no_more(service):
     """A new table must be thought about: without a line in the grants the service cannot even read it."""
 

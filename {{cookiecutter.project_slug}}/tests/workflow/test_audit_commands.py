@@ -1,6 +1,7 @@
 """`svc audit` beside the running service: verified through the process that has the key, exported, verified offline."""
 
 import json
+import os
 import sqlite3
 
 import hvac
@@ -58,6 +59,10 @@ def test_an_anchor_that_is_not_in_the_chain_is_a_flaw(stack, sealed):
         (("--anchor", "12:zz"), 2, "POSITION:MAC"),
         (("--file", "x"), 2, "go together"),
         (("--file", "no-such-file", "--key-file", "neither"), 2, "No such file"),
+        (("--file", "README.md", "--key-file", "no-such-file"), 2, "no-such-file: No such file"),
+        (("--file", "README.md", "--key-file", "README.md"), 2, "not an export"),
+        (("--file", "README.md", "--key-file", os.devnull), 2, "holds no key"),
+        (("--file", "x", "--key-file", "x", "--anchor", f"1:{'ab' * 32}"), 2, "--anchor is for the running service"),
         (("--url", "http://127.0.0.1:9"), 3, "no usable answer"),
     ],
 )
@@ -72,11 +77,25 @@ def test_callers_and_reviewers_do_not_verify(stack):
     assert stack.get("/v1/audit/verify?after=1", "auditor").status_code == 422
 
 
+@pytest.fixture
+def exported(stack, sealed, key_file, tmp_path):
+    """Verifies an export whose sealed lines were changed so."""
+    file = tmp_path / "export.jsonl"
+    lines = [json.loads(line) for line in stack.done("audit", "export", "--since", "1h", key="auditor").splitlines()]
+
+    def verified(change):
+        changed = change([line for line in lines if line["seal"]])
+        file.write_text("\n".join(map(json.dumps, changed)))
+        return verify(stack, "--file", str(file), "--key-file", key_file)
+
+    return verified
+
+
 def test_an_export_verifies_offline_and_is_itself_on_record(stack, sealed, key_file, tmp_path):
     file = tmp_path / "export.jsonl"
     file.write_text(stack.done("audit", "export", "--since", "1h", key="auditor"))
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert {line["row"]["tenant"] for line in lines} == {"demo"}  # an auditor's key: its own tenant
+    assert {line["row"]["tenant"] for line in lines} == {"demo", "-"}  # an auditor's key: its own tenant, the service
     (row,) = [line["row"] for line in lines if line["row"]["object"] == sealed]
     told = row["details"]
     assert told["input_digest"] == stack.rows("select input_digest from decision where id = ?", sealed)[0][0]
@@ -90,12 +109,75 @@ def test_an_export_verifies_offline_and_is_itself_on_record(stack, sealed, key_f
     found = verify(stack, *offline)
     assert (found["code"], [flaw["what"] for flaw in found["flaws"]]) == (1, ["row or seal was altered"])
     exports = stack.rows("select actor, object from audit where action = 'audit.exported'")
-    assert ("dev-auditor", "demo") in exports
+    assert ("dev-auditor", "demo, -") in exports
+
+
+def without_seal(lines):
+    return [lines[0] | {"seal": None}, *lines[1:]]
+
+
+def with_a_row_made_up(lines):
+    newest = lines[-1]["row"]
+    return [*lines, {"row": newest | {"seq": newest["seq"] + 1, "at": "2026-01-01T00:00:00+00:00"}, "seal": None}]
+
+
+def with_a_young_row(lines):
+    newest = lines[-1]["row"]
+    return [*lines, {"row": newest | {"seq": newest["seq"] + 1}, "seal": None}]
+
+
+NOT_SEALED = "has no seal, though newer rows have theirs"
+NOTHING = "there is no sealed row, so nothing is verified"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "unsealed", "flaws"),
+    [
+        (without_seal, 1, 1, [NOT_SEALED]),
+        (with_a_row_made_up, 1, 1, [NOT_SEALED]),
+        (with_a_young_row, 0, 1, []),
+        (lambda lines: [line | {"seal": None} for line in lines[:2]], 1, 2, [NOTHING]),
+        (lambda _lines: [], 1, 0, [NOTHING]),
+    ],
+)
+def test_rows_without_a_seal_are_counted_and_only_the_newest_may_be(exported, change, code, unsealed, flaws):
+    found = exported(change)
+    assert (found["code"], found["unsealed"]) == (code, unsealed)
+    assert [flaw["what"] for flaw in found["flaws"]] == flaws
+
+
+def altered(part, **values):
+    return lambda lines: [{**lines[0], part: lines[0][part] | values}, *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        altered("seal", mac="é" * 64),
+        altered("seal", position="1"),
+        altered("seal", position=-1),
+        altered("seal", key_id="\x1b[2J"),
+        altered("seal", more=1),
+        altered("seal", sealed_at="0001-01-01T00:00:00+14:00"),
+        altered("row", seq=None),
+        altered("row", at="2026-01-01T00:00:00"),
+        lambda lines: [{"row": {"at": lines[0]["row"]["at"]}, "seal": lines[0]["seal"]}, *lines],
+        lambda lines: [{"row": lines[0]["row"]}, *lines],
+        lambda _lines: [None],
+    ],
+)
+def test_what_is_no_export_is_said_in_a_line(exported, change):
+    found = exported(change)
+    assert (found["code"], found["said"].count("\n")) == (2, 1), found
+    assert "is not an export" in found["said"]
 
 
 def test_another_tenants_rows_are_an_operators_business(stack):
     refused = stack.ran("audit", "export", "--since", "1h", "--tenant", "other", key="auditor")
     assert refused[:2] == (2, "")
+    for tenant in ("demo", "-"):
+        own = stack.done("audit", "export", "--since", "1h", "--tenant", tenant, key="auditor").splitlines()
+        assert {json.loads(line)["row"]["tenant"] for line in own} == {tenant}
     everything = stack.done("audit", "export", "--since", "1h").splitlines()
     assert {json.loads(line)["row"]["tenant"] for line in everything} >= {"demo", "-"}
     assert stack.ran("audit", "export", "--since", "1h", key="caller")[0] == 2

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from service.application.errors import Invalid
 from service.application.identity import Role
 from service.cli.decisions import instant
 from service.cli.operator import READERS, AsJson, print_json, running_service, signed_in
-from service.integration import audit_chain
+from service.integration import audit_chain, audit_export
 from service.integration.database import audit, audit_reading
 from service.integration.database.audit_seals import newest_anchor
 from service.settings import Settings
@@ -35,6 +36,8 @@ def verify(
     """Check every seal; exit 1 if the log was tampered with. Without an anchor a log cut at its end looks whole."""
     if bool(file) != bool(key_file):
         raise Invalid("--file and --key-file go together")
+    if file and anchor:
+        raise Invalid("--anchor is for the running service: an export need not hold the row that it names")
     found = _in_file(file, key_file) if file and key_file else _in_service(url, _anchor(anchor))
     if as_json:
         print_json(found)
@@ -43,7 +46,8 @@ def verify(
             named = {"position": flaw["position"], "row": flaw["audit_seq"]}
             where = ", ".join(f"{name} {number}" for name, number in named.items() if number)
             print(f"{where}: {flaw['what']}" if where else flaw["what"])
-        print(f"{found['checked']} seals checked, {found['flawed']} flaws; head {found['head']}")
+        more = f", {found['unsealed']} rows without a seal" if file else f"; head {found['head']}"
+        print(f"{found['checked']} seals checked, {found['flawed']} flaws{more}")
     if found["flawed"]:
         raise typer.Exit(1)
 
@@ -52,22 +56,28 @@ def verify(
 def export(
     since: Annotated[str, typer.Option(help=When)],
     until: Annotated[str | None, typer.Option(help="Only rows before this; the same forms.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only its rows; an auditor gets its own tenant's.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Only its rows. An auditor gets its own tenant's and those of `-`, the service.")
+    ] = None,
     format: Annotated[Literal["jsonl"], typer.Option(help="One row with its seal a line.")] = "jsonl",
 ) -> None:
     """Print rows, each with its seal. That it was done is the newest row of the log."""
     begin, end = (datetime.fromisoformat(instant(text)) if text else datetime.now(UTC) for text in (since, until))
     with signed_in(*READERS) as (database, who):
+        tenants = None if tenant is None else [tenant]
         if Role.OPERATOR not in who.roles:
-            if tenant not in (None, who.tenant):
-                raise Invalid("an auditor's key exports its own tenant's rows")
-            tenant = who.tenant
-        window = {"since": begin.isoformat(), "until": end.isoformat(), "tenant": tenant}
-        entry = audit.Entry(datetime.now(UTC), who.tenant, who.subject, "audit.exported", tenant or "all", window)
+            tenants = tenants or [who.tenant, audit.SERVICE]
+            if tenant not in (None, who.tenant, audit.SERVICE):
+                raise Invalid(
+                    f"an auditor's key exports the rows of its own tenant and of `{audit.SERVICE}`, the service"
+                )
+        window = {"since": begin.isoformat(), "until": end.isoformat(), "tenants": tenants}
+        told = ", ".join(tenants or ["all"])
+        entry = audit.Entry(datetime.now(UTC), who.tenant, who.subject, "audit.exported", told, window)
         database.write_sync(lambda session: audit.append(session, entry))
         database.read_sync(
             lambda session: sys.stdout.writelines(
-                json.dumps(line) + "\n" for line in audit_reading.export(session, begin, end, tenant)
+                json.dumps(line) + "\n" for line in audit_reading.export(session, begin, end, tenants)
             )
         )
 
@@ -96,18 +106,25 @@ def _in_service(url: str | None, anchor: str | None) -> JsonObject:
 
 
 def _in_file(file: Path, key_file: Path) -> JsonObject:
-    """Each seal, and the links between neighbours: rows of other tenants or times may lie between two lines."""
+    text, key = _text(file), _text(key_file)
+    keys = audit_chain.Keys(lambda: key)
+    if not keys.all():
+        raise Invalid(f"{key_file} holds no key")
     try:
-        keys = audit_chain.Keys(lambda: key_file.read_text(encoding="utf-8"))
-        lines = [audit_reading.imported(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise Invalid(f"{error.filename}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+        checked, unsealed, flaws = audit_export.check(keys, text)
+    except audit_export.NoExport:
         raise Invalid(f"{file} is not an export of `svc audit export`") from None
-    sealed = sorted(filter(None, lines), key=lambda one: one.seal.position)
-    flaws = audit_chain.check(keys, None, sealed, whole=False)
-    shown = [{"position": flaw.position, "audit_seq": flaw.audit_seq, "what": flaw.what} for flaw in flaws]
-    return {"checked": len(sealed), "flawed": len(flaws), "flaws": shown, "head": None}
+    shown = [asdict(flaw) for flaw in flaws]
+    return {"checked": checked, "unsealed": unsealed, "flawed": len(flaws), "flaws": shown, "head": None}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"{file} is not text") from None
 
 
 def _anchor(given: str | None) -> str | None:

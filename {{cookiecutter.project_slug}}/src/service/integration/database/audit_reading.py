@@ -3,16 +3,24 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from service.application.decision import JsonObject
 from service.integration import audit_chain
-from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal, Sealed
+from service.integration.audit_chain import ORIGIN, Flaw, Keys, Seal
 from service.integration.database import audit
-from service.integration.database.audit_seals import BEHIND_S, as_anchor, first_unsealed, parse_anchor, seal_at
+from service.integration.database.audit_seals import (
+    BEHIND_S,
+    JOINED,
+    SEALED,
+    as_anchor,
+    as_sealed,
+    first_unsealed,
+    parse_anchor,
+    seal_at,
+)
 from service.integration.database.session import Database
 from service.integration.database.tables import AuditRow, AuditSealRow, table_of
 
@@ -22,9 +30,7 @@ KEPT = timedelta(days=183)  # what triggers hold, too: migrations/versions/0004_
 PRUNED = "audit.pruned"
 
 _rows, _seals = table_of(AuditRow), table_of(AuditSealRow)
-_SEAL_COLUMNS = [column.label(f"seal_{column.name}") for column in _seals.c]
-_SEALED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_seals.outerjoin(_rows, _rows.c.seq == _seals.c.audit_seq))
-_EXPORTED = select(*_SEAL_COLUMNS, *_rows.c).select_from(_rows.outerjoin(_seals, _rows.c.seq == _seals.c.audit_seq))
+_EXPORTED = JOINED.select_from(_rows.outerjoin(_seals, _rows.c.seq == _seals.c.audit_seq))
 
 
 class Verifier:
@@ -47,16 +53,34 @@ class Verifier:
         return {"checked": checked, "head": head, "more": more, "flaws": shown, "flawed": len(flaws)}
 
     def _page(self, session: Session, after: str | None) -> tuple[int, str | None, list[Flaw]]:
-        position, mac = parse_anchor(after) if after else (0, ORIGIN)
-        query = _SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
-        found = [_sealed(row) for row in session.execute(query).mappings()]
+        position, mac = parse_anchor(after) if after else (1, ORIGIN)
+        query = SEALED.where(_seals.c.position >= position).order_by(_seals.c.position).limit(PAGE + bool(after))
+        found = [as_sealed(row) for row in session.execute(query).mappings()]
         before = found.pop(0) if after and found else None
         flaws = [] if not after or (before and before.seal.mac == mac) else [_flaw(position, "changed meanwhile")]
+        if after is None:
+            flaws += _misplaced(session)
         if before is None and found:
-            flaws += _not_a_beginning(session, found[0].seal)
+            flaws += self._not_a_beginning(session, found[0].seal)
         flaws += audit_chain.check(self._keys, before, found)
         last = found[-1].seal if found else before.seal if before else None
         return len(found), as_anchor(last.position, last.mac) if last else None, flaws
+
+    def _not_a_beginning(self, session: Session, first: Seal) -> list[Flaw]:
+        """Only position 1, or one that a genuine later row says was pruned up to when it was old enough."""
+        told = SEALED.where(
+            _rows.c.action == PRUNED,
+            _rows.c.object == f"position {first.position}",
+            _seals.c.position > first.position,
+        )
+        known = self._keys.all()
+        explained = (
+            one.seal.sealed_at - first.sealed_at >= KEPT and not audit_chain.flaw(known, one)
+            for one in map(as_sealed, session.execute(told).mappings())
+        )
+        if first.position == 1 or any(explained):
+            return []
+        return [_flaw(first.position, "is the first, and no pruning that was allowed explains it")]
 
     async def _unsealed(self, empty: bool) -> list[Flaw]:
         found = await first_unsealed(self._database)
@@ -66,24 +90,16 @@ class Verifier:
         return [Flaw(None, found[0], f"has had no seal for {age:.0f} s")] if age > BEHIND_S else []
 
 
-def export(session: Session, since: datetime, until: datetime, tenant: str | None) -> Iterator[JsonObject]:
+def export(session: Session, since: datetime, until: datetime, tenants: list[str] | None) -> Iterator[JsonObject]:
     """Rows of [since, until) in the order of their numbers, each with its seal, or None for one not sealed yet."""
     query = _EXPORTED.where(_rows.c.at >= since, _rows.c.at < until).order_by(_rows.c.seq)
-    if tenant is not None:
-        query = query.where(_rows.c.tenant == tenant)
+    if tenants is not None:
+        query = query.where(_rows.c.tenant.in_(tenants))
     for row in session.execute(query.execution_options(yield_per=PAGE)).mappings():
         kept = {column.name: row[column.name] for column in _rows.c}
-        sealed = _sealed(row).seal if row["seal_mac"] else None
+        sealed = as_sealed(row).seal if row["seal_mac"] else None
         seal = {**asdict(sealed), "sealed_at": audit_chain.instant(sealed.sealed_at)} if sealed else None
         yield {"row": {**kept, "at": audit_chain.instant(kept["at"])}, "seal": seal}
-
-
-def imported(line: JsonObject) -> Sealed | None:
-    """A line of an export; None for a row that had no seal yet. Raises `KeyError`, `TypeError`, `ValueError`."""
-    if line["seal"] is None:
-        return None
-    seal = {**line["seal"], "sealed_at": datetime.fromisoformat(line["seal"]["sealed_at"])}
-    return Sealed(Seal(**seal), {**line["row"], "at": datetime.fromisoformat(line["row"]["at"])})
 
 
 def prune(session: Session, days: int, actor: str, now: datetime) -> int:
@@ -106,13 +122,10 @@ def prune(session: Session, days: int, actor: str, now: datetime) -> int:
     return count
 
 
-def _not_a_beginning(session: Session, first: Seal) -> list[Flaw]:
-    """Only position 1, or one that the log says was pruned up to when it was old enough, may be the first."""
-    told = _SEALED.where(_rows.c.action == PRUNED, _rows.c.object == f"position {first.position}")
-    pruned_at = [_sealed(row).seal.sealed_at for row in session.execute(told).mappings()]
-    if first.position == 1 or any(at - first.sealed_at >= KEPT for at in pruned_at):
-        return []
-    return [_flaw(first.position, "is the first, and no pruning that was allowed explains it")]
+def _misplaced(session: Session) -> list[Flaw]:
+    """The chain begins at 1: a seal before that is in none of its links, and nothing else would look at it."""
+    places = session.scalars(select(_seals.c.position).where(_seals.c.position < 1).limit(MOST_FLAWS))
+    return [_flaw(position, "is before the beginning of the chain") for position in places]
 
 
 def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:
@@ -123,11 +136,6 @@ def _not_anchored(session: Session, anchor: str | None) -> list[Flaw]:
     if found is None:
         return [_flaw(position, "is not there, and the anchor says it was: the chain was cut, or pruned since")]
     return [] if found.mac == mac else [_flaw(position, "is not what the anchor says it was: the chain was replaced")]
-
-
-def _sealed(row: Any) -> Sealed:
-    seal = Seal(**{column.name: row[f"seal_{column.name}"] for column in _seals.c})
-    return Sealed(seal, {c.name: row[c.name] for c in _rows.c} if row["seq"] is not None else None)
 
 
 def _flaw(position: int | None, what: str) -> Flaw:

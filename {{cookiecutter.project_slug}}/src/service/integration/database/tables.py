@@ -8,7 +8,7 @@ What a customer wrote is in `payload.encrypted` and `effect.encrypted`. `decisio
 from datetime import date, datetime
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Table, false, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Table, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.integration.database.columns import Base, Counter, Names
@@ -171,6 +171,7 @@ class AuditSealRow(Base):
     """One audit row's place in the chain (audit_chain.py). Append-only; old ones go only with their rows."""
 
     __tablename__ = "audit_seal"
+    __table_args__ = (CheckConstraint("position > 0", "counted_from_1"),)
 
     position: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     audit_seq: Mapped[int] = mapped_column(BigInteger, unique=True)
