@@ -111,7 +111,9 @@ def test_large_headers_within_it_are_read(bounded):
 
 
 def test_a_body_is_no_header(bounded):
-    bounded.sendall(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+    bounded.sendall(b"POST /size HTTP/1.1\r\n" + HEADER + b"Content-Length: 60000\r\n\r\n" + b"x" * 59_999)
+    time.sleep(0.05)
+    bounded.sendall(b"x")
     assert bounded.recv(1000).startswith(b"HTTP/1.1 200")
     bounded.sendall(CHUNKED % b"/size" + b"3e8\r\n" + b"\r\n3e8\r\n".join([b"x" * 1000] * 60) + b"\r\n0\r\n\r\n")
     assert bounded.recv(1000).startswith(b"HTTP/1.1 200")
