@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from service.application.errors import Unavailable
 from service.application.identity import Caller, Role
-from service.integration.oidc import COOLDOWN_S, FRESH_S, STALE_S, Provider, SigningKeys, TokenCallers
+from service.integration.oidc import COOLDOWN_S, FRESH_S, LOG_EVERY_S, STALE_S, Provider, SigningKeys, TokenCallers
 from tests.identity_provider import AUDIENCE, crafted, generated, identity_provider, signer
 
 
@@ -180,6 +180,24 @@ def test_a_service_that_never_had_keys_says_to_come_back_and_then_works(provider
     assert caller is not None
 
 
+def test_while_it_is_silent_and_no_keys_are_at_hand_only_one_waits_for_it(provider):
+    async def script(find, watch):
+        async def waited():
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                await find(provider.token())
+            return time.monotonic() - began
+
+        provider.fault = "hang"
+        await waited()  # in this first look nobody knows yet that it is silent
+        watch.ahead = COOLDOWN_S
+        return await asyncio.gather(*(waited() for _ in range(50)))
+
+    long, *short = sorted(judged(provider, script), reverse=True)
+    assert long > 1
+    assert max(short) < 1
+
+
 def test_what_the_provider_publishes_besides_spoils_nothing_and_is_not_used(provider):
     not_for_this = [generated("RS256", "enc", use="enc"), generated("RS256", "pss", alg="PS256")]
     provider.more = [
@@ -213,6 +231,29 @@ def test_why_tokens_are_refused_is_counted(provider):
 
     counted = asyncio.run(refuse())
     assert counted == {"expired_token": 2, "invalid_claim": 1, "decode_error": 1, "malformed": 1}
+
+
+def test_why_tokens_are_refused_is_logged_once_in_a_minute_without_a_byte_of_them(provider, caplog):
+    stranger, watch = generated("ES256", "from-a-stranger"), Watch()
+    bad = [provider.token(aud="secret-aud"), provider.token(iss="secret-iss"), provider.token(tenant=None)]
+    bad += [provider.signed(provider.claims(), stranger), "svc.secret", provider.token(sub="secret sub ")]
+
+    async def refuse():
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            known = Provider(provider.url, AUDIENCE)
+            callers, logged = TokenCallers(SigningKeys(http, known), known, clock=watch), []
+            for ahead in (0, 0, LOG_EVERY_S - 5, LOG_EVERY_S):
+                watch.ahead = ahead
+                caplog.clear()
+                assert {await callers.find(token) for token in bad} == {None}
+                logged.append([r.getMessage().removeprefix("a bearer token was refused: ") for r in caplog.records])
+            return logged
+
+    with caplog.at_level("WARNING", "service"):
+        first, *others = asyncio.run(refuse())
+    reasons = ["invalid_claim aud", "invalid_claim iss", "missing_claim tenant"]
+    assert first == [*reasons, "invalid_key_id", "decode_error", "malformed"]
+    assert others == [[], [], first]
 
 
 def test_a_key_is_good_for_its_own_algorithm_only(provider):

@@ -15,6 +15,7 @@ from service.api.problems import problem
 BODY_WITHIN_S = 5.0
 LINGER_S = 2.0
 WAIT_S = 0.5
+MAX_DIGITS = 20
 # No HSTS: it binds a host name, and those belong to the proxy that ends TLS.
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -92,8 +93,9 @@ class WholeBody:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None when its sender has gone. Raises `_TooLarge`, before it reads anything if it is told."""
-        if any(name == b"content-length" and int(value) > self._limit for name, value in scope["headers"]):
-            raise _TooLarge
+        for name, value in scope["headers"]:  # of very many digits Python makes no number
+            if name == b"content-length" and (len(value) > MAX_DIGITS or int(value) > self._limit):
+                raise _TooLarge
         body, more = bytearray(), True
         while more:
             message = await receive()
@@ -140,11 +142,30 @@ class Places:
             self._shed.add(1)
             return await self._refusal(scope, receive, send)
         self._in_work.add(1)
+        start: list[Message] = []
+        done = False
+
+        def leave() -> None:
+            nonlocal done
+            if not done:
+                done = True
+                self._in_work.add(-1)
+                self._free.release()
+
+        async def send_from_outside(message: Message) -> None:
+            """A whole answer is sent when its place is free again: who is slow to read it keeps none from others."""
+            if message["type"] == "http.response.start":
+                return start.append(message)
+            if not message.get("more_body"):
+                leave()
+            if start:
+                await send(start.pop())
+            await send(message)
+
         try:
-            return await self._app(scope, receive, send)
+            return await self._app(scope, receive, send_from_outside)
         finally:
-            self._in_work.add(-1)
-            self._free.release()
+            leave()
 
     async def _found_place(self) -> bool:
         if self._free.locked() and self._waiting >= self._most:

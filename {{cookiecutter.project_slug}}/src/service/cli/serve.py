@@ -24,14 +24,14 @@ def listen(app: "FastAPI", process: "ProcessSettings") -> None:
     """Serve until told to stop. Exits with 3 when the port cannot be had."""
     import uvicorn
 
-    from service.cli.connections import HeadersInTime
+    from service.cli.connections import BoundedConnection
 
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             host=process.host,
             port=process.port,
-            http=HeadersInTime,
+            http=BoundedConnection,
             # uvloop gives the interpreter up at every turn and waits for it behind each busy database thread: at three
             # times its load this process then hardly heard anybody, health checks included.
             loop="asyncio",

@@ -29,6 +29,7 @@ from service.application.identity import OIDC_PREFIX, WHOLE_SERVICE, Caller, Rol
 FRESH_S, STALE_S, COOLDOWN_S, FETCH_S = 300.0, 3600.0, 10.0, 3.0
 MAX_DOCUMENT_BYTES = 256_000
 LEEWAY_S = 30
+LOG_EVERY_S = 60.0
 KEY_TYPES = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}  # of each algorithm that is accepted
 TYPES = {"jwt", "at+jwt", "application/at+jwt"}  # a logout token, say, is no access token
 _SIGNED = jws.JWSRegistry(algorithms=list(KEY_TYPES), strict_check_header=False)
@@ -56,7 +57,8 @@ class SigningKeys:
     """The provider's public keys, kept for `FRESH_S` seconds and, while it cannot be reached, for `STALE_S`.
 
     An unknown key makes it look for new ones, unless it did within `cooldown_s`. While it fails and keys are at hand,
-    nobody waits for it: it is looked at meanwhile.
+    nobody waits for it: it is looked at meanwhile. Without keys one waits, whoever began the look: junk tokens would
+    else take the places of callers who need no provider.
     """
 
     def __init__(
@@ -75,8 +77,9 @@ class SigningKeys:
     async def find(self, kid: str) -> Key | None:
         """The key of this id. Raises `Unavailable` when no keys are at hand that still count."""
         if kid not in self._keys or self._age() > FRESH_S:
-            looking = self._look()
-            if looking is not None and (not self._failing or self._age() > STALE_S):
+            before, looking = self._looking, self._look()
+            first = looking is not before and self._age() > STALE_S
+            if looking is not None and (first or not self._failing):
                 await asyncio.shield(looking)
         if self._age() > STALE_S:
             raise Unavailable("the identity provider cannot be reached now", retry_after=math.ceil(self._cooldown_s))
@@ -133,8 +136,15 @@ class SigningKeys:
 class TokenCallers:
     """Finds the caller that a token stands for, or None. Roles that this service does not know are ignored."""
 
-    def __init__(self, keys: SigningKeys, provider: Provider, meter: Meter | None = None) -> None:
-        self._keys, self._provider = keys, provider
+    def __init__(
+        self,
+        keys: SigningKeys,
+        provider: Provider,
+        meter: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys, self._provider, self._clock = keys, provider, clock
+        self._logged: dict[str, float] = {}
         wanted: dict[str, Any] = {provider.tenant_claim: None, "exp": None, "sub": None}
         wanted |= {"iss": provider.issuer, "aud": provider.audience}
         wanted = {name: {"essential": True, "value": value} for name, value in wanted.items()}
@@ -148,8 +158,16 @@ class TokenCallers:
         try:
             return self._caller(await self._verified(token))
         except _BROKEN as error:
-            self._refused.add(1, {"reason": getattr(error, "error", "") or "malformed"})
+            self._refuse(getattr(error, "error", "") or "malformed", getattr(error, "claim", ""))
             return None
+
+    def _refuse(self, reason: str, claim: str) -> None:
+        """Count it, and log each reason once in a while: strangers can send any number, and not a byte of theirs."""
+        self._refused.add(1, {"reason": reason})
+        now, reason = self._clock(), f"{reason} {claim}".rstrip()
+        if now >= self._logged.get(reason, -math.inf) + LOG_EVERY_S:
+            self._logged[reason] = now
+            log.warning("a bearer token was refused: %s", reason)
 
     async def _verified(self, token: str) -> JsonObject:
         signed = jws.extract_compact(token.encode(), registry=_SIGNED)
