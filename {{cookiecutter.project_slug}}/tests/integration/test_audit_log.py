@@ -321,10 +321,11 @@ def test_what_changes_no_meaning_raises_no_alarm(log, kind):
 
 
 def test_a_row_without_a_seal_is_a_flaw_after_a_minute(log, database):
-    append(database, "one", at=NOW - timedelta(seconds=30))
+    now = datetime.now(UTC)
+    append(database, "one", at=now - timedelta(seconds=30))
     assert log.wrong() == []
-    log.seal()
-    append(database, "two", at=NOW - timedelta(seconds=90))
+    log.seal(now)
+    append(database, "two", at=now - timedelta(seconds=90))
     assert re.match(r"has had no seal for \d+ s", log.wrong()[0])
 
 

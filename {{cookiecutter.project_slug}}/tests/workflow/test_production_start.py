@@ -45,7 +45,7 @@ def test_a_process_starts_with_what_it_needs_and_names_what_it_lacks(tmp_path):
     """Mounted files: the worker takes them, the API misses its own."""
     (mounted := tmp_path / "secrets").mkdir()
     for name in ("ticketing_token", "audit_key", "payload_key"):
-        (mounted / name).write_text(f"{name}-planted")
+        (mounted / name).write_text(f"{name}-planted".ljust(40, "x"))
     ended = start("worker", tmp_path, SECRETS_DIR=str(mounted))
     assert (ended.returncode, "set TICKETING_URL" in ended.stderr) == (2, True), ended.stderr
     ended = start("serve", tmp_path, SECRETS_DIR=str(mounted))

@@ -162,7 +162,7 @@ def configure_logs(process: str, redactor: Redactor) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     jobs = logging.getLogger("dbos")
-    jobs.addHandler(logging.NullHandler())  # having one, it adds no console of its own
+    jobs.handlers, jobs.propagate = [logging.NullHandler()], True  # having one, it adds no console of its own
     jobs.setLevel(logging.WARNING)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # else a line that cannot be formatted is printed with its raw arguments
