@@ -415,6 +415,16 @@ def test_the_kill_file_is_on_record_once_each_process_can_tell(database):
     assert told == [("api p-1", "kill_file.set"), ("api p-1", "kill_file.removed")]
 
 
+def claim_pruning(run):
+    """Take the first two rows out, and write one that says that this was a pruning."""
+    run("DELETE FROM audit_seal WHERE position < 3")
+    run("DELETE FROM audit WHERE object IN ('1', '2')")
+    run(
+        "INSERT INTO audit (at, tenant, actor, action, object, details) "
+        "SELECT at, '-', 'olga', 'audit.pruned', 'position 3', details FROM audit WHERE object = '3'"
+    )
+
+
 class TestPruning:
     @pytest.fixture
     def old(self, log, database) -> Log:
@@ -461,12 +471,7 @@ class TestPruning:
         append(database, *"12345")
         log.seal()
         with triggers_off(database) as run:
-            run("DELETE FROM audit_seal WHERE position < 3")
-            run("DELETE FROM audit WHERE object IN ('1', '2')")
-            run(
-                "INSERT INTO audit (at, tenant, actor, action, object, details) "
-                "SELECT at, '-', 'olga', 'audit.pruned', 'position 3', details FROM audit WHERE object = '3'"
-            )
+            claim_pruning(run)
         assert log.seal() == 1
         assert log.wrong() == [UNEXPLAINED]
 
@@ -477,12 +482,7 @@ class TestPruning:
         append(database, *"12345")
         log.seal()
         with triggers_off(database) as run:
-            run("DELETE FROM audit_seal WHERE position < 3")
-            run("DELETE FROM audit WHERE object IN ('1', '2')")
-            run(
-                "INSERT INTO audit (at, tenant, actor, action, object, details) "
-                "SELECT at, '-', 'olga', 'audit.pruned', 'position 3', details FROM audit WHERE object = '3'"
-            )
+            claim_pruning(run)
             run(
                 "INSERT INTO audit_seal SELECT :position, seq, 'x', 'x', 'x', '2037-01-01 00:00:00' FROM audit "
                 "WHERE action = 'audit.pruned'",
