@@ -2,6 +2,7 @@
 
 import socket
 import time
+from http.client import HTTPResponse
 
 import pytest
 
@@ -10,6 +11,14 @@ from tests.processes import serving
 from tests.workflow.test_admission import sized_app
 
 GOOD = b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+
+def status(connection: socket.socket) -> int:
+    """Of one whole answer: head and body may come apart, and what is left of one is not the next."""
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 @pytest.fixture
@@ -40,10 +49,10 @@ def test_a_connection_without_a_request_is_closed(hurried, sent):
 
 def test_headers_may_not_drip_on_a_connection_that_was_good_before(hurried):
     hurried.sendall(GOOD)
-    assert hurried.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(hurried) == 200
     time.sleep(0.6)  # a connection that is kept may be idle for longer than headers may take
     hurried.sendall(GOOD)
-    assert hurried.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(hurried) == 200
     began, ended = time.monotonic(), False
     for byte in GOOD:
         try:
@@ -64,7 +73,7 @@ def test_a_body_may_take_longer_than_headers(hurried):
     hurried.sendall(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx")
     time.sleep(0.6)
     hurried.sendall(b"x")
-    assert hurried.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(hurried) == 200
 
 
 def ended(connection: socket.socket, *parts: bytes) -> bool:
@@ -107,16 +116,16 @@ def test_headers_and_the_like_have_a_size(bounded, parts):
 
 def test_large_headers_within_it_are_read(bounded):
     bounded.sendall(OPENING + HEADER * 3 + b"\r\n")
-    assert bounded.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(bounded) == 200
 
 
 def test_a_body_is_no_header(bounded):
     bounded.sendall(b"POST /size HTTP/1.1\r\n" + HEADER + b"Content-Length: 60000\r\n\r\n" + b"x" * 59_999)
     time.sleep(0.05)
     bounded.sendall(b"x")
-    assert bounded.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(bounded) == 200
     bounded.sendall(CHUNKED % b"/size" + b"3e8\r\n" + b"\r\n3e8\r\n".join([b"x" * 1000] * 60) + b"\r\n0\r\n\r\n")
-    assert bounded.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(bounded) == 200
 
 
 def test_a_health_check_is_not_kept_for_the_rest_of_its_body(hurried):
@@ -125,7 +134,7 @@ def test_a_health_check_is_not_kept_for_the_rest_of_its_body(hurried):
 
 def test_line_ends_keep_no_connection(hurried):
     hurried.sendall(GOOD)
-    assert hurried.recv(1000).startswith(b"HTTP/1.1 200")
+    assert status(hurried) == 200
     assert ended(hurried, b"\r\n")
 
 
