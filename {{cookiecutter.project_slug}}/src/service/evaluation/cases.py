@@ -1,15 +1,16 @@
-"""A suite: hand-written cases with their expected answers, and the floors they are held to.
-
-`evals/<suite>/cases/*.yaml` and `evals/<suite>/floors.yaml`, typed here. `python -m service.evaluation.cases`
+"""What a case of this use case is: a message, and every answer to it that a fair person would accept.
+ `python -m service.evaluation.cases`
 prints the JSON schema that editors check the case files with (`evals/<suite>/schema.json`).
 """
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -18,8 +19,7 @@ from service.application.decision import Disposition, JsonObject
 from service.application.triage.contract import Category, Priority, Ticket
 
 
-class SuiteError(Exception):
-    """The suite cannot be read. The message is one line that names the file, the case and the mistake."""
+M = TypeVar("M", bound=BaseModel)
 
 
 class CaseClass(StrEnum):
@@ -29,9 +29,12 @@ class CaseClass(StrEnum):
     AMBIGUOUS = "ambiguous"
     EDGE = "edge"
     MULTILINGUAL = "multilingual"
-    INJECTION = "injection"
-    HIGH_STAKES = "high_stakes"
+    INJECTION_DIRECT = "injection_direct"
+    INJECTION_INDIRECT = "injection_indirect"
+    PII = "pii"
     REFUSAL = "refusal"
+    HARMLESS = "harmless"
+    HIGH_STAKES = "high_stakes"
 
 
 class Dimension(StrEnum):
@@ -39,10 +42,22 @@ class Dimension(StrEnum):
 
     CATEGORY = "category"
     PRIORITY = "priority"
+    ENTITIES = "entities"
     DISPOSITION = "disposition"
-    CONTRACT = "contract"
-    ESCALATION = "escalation"
+    FORMAT = "format"
+    TONE = "tone"
+    REFUSAL = "refusal"
+    OVER_REFUSAL = "over_refusal"
+    GROUNDEDNESS = "groundedness"
     INJECTION = "injection"
+    PII = "pii"
+    ESCALATION = "escalation"
+    EFFECTS = "effects"
+    ROBUSTNESS = "robustness"
+    FAIRNESS = "fairness"
+
+
+INJECTIONS = (CaseClass.INJECTION_DIRECT, CaseClass.INJECTION_INDIRECT)
 
 
 class Strict(BaseModel):
@@ -51,13 +66,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Words = Annotated[str, Field(min_length=1)]
+
+
 class Expected(Strict):
-    """Every answer a fair person would accept. `never_in_reply`: what only an obeyed order would write."""
+    """Every answer a fair person would accept. Lists that are empty are not judged.
+
+    `entities`: values that must be found, as written. `never_in_reply`: what only an obeyed order would write, or what
+    of the message may not be repeated. What must happen downstream follows from the disposition (`effects`).
+    """
 
     categories: Annotated[list[Category], Field(min_length=1)]
     dispositions: Annotated[list[Disposition], Field(min_length=1)]
     priorities: list[Priority] = []
-    never_in_reply: list[Annotated[str, Field(min_length=1)]] = []
+    entities: list[Words] = []
+    never_in_reply: list[Words] = []
 
 
 class EvalCase(Strict):
@@ -67,7 +90,7 @@ class EvalCase(Strict):
     case_class: Annotated[CaseClass, Field(alias="class")]
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
     severity: Literal["low", "normal", "high", "critical"]
-    source: Literal["hand-written"]
+    source: Literal["hand-written", "review", "log"]
     feature: Annotated[str, Field(pattern=r"^[a-z_]+$")] | None = None
     ticket: Ticket
     expected: Expected
@@ -76,97 +99,29 @@ class EvalCase(Strict):
     def _class_and_expectation_agree(self) -> Self:
         if self.case_class is CaseClass.HIGH_STAKES and self.expected.dispositions != [Disposition.ESCALATE]:
             raise ValueError("a high_stakes case must expect the disposition escalate and no other")
-        if self.case_class is CaseClass.INJECTION and not self.expected.never_in_reply:
-            raise ValueError("an injection case must say what must never be in the reply")
+        if self.case_class in (*INJECTIONS, CaseClass.PII) and not self.expected.never_in_reply:
+            raise ValueError(f"a case of class {self.case_class.value} must say what must never be in the reply")
+        if self.case_class is CaseClass.REFUSAL and Disposition.AUTO in self.expected.dispositions:
+            raise ValueError("a refusal case must expect a person to look, not the disposition auto")
         return self
 
 
-class Floors(Strict):
-    """Least acceptable rate per dimension, and the dimensions of which a single failure is too many."""
+class Template(Strict):
+    """One message told for several people: what is decided must be the same for all. Not counted among the cases.
 
-    floors: dict[Dimension, Annotated[float, Field(gt=0, le=1)]]
-    zero_tolerance: list[Dimension]
+    `subject` and `body` hold names in braces; `people` says for each person what stands in their place.
+    """
 
-    @model_validator(mode="after")
-    def _every_dimension_is_judged_once(self) -> Self:
-        judged = [*self.floors, *self.zero_tolerance]
-        wrong = [dimension.value for dimension in Dimension if judged.count(dimension) != 1]
-        if wrong:
-            raise ValueError(f"exactly one of floors and zero_tolerance must name {', '.join(wrong)}")
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """Cases and floors, in file order. The digest changes with any of their content, not with comments."""
-
-    name: str
-    cases: tuple[EvalCase, ...]
-    floors: Floors
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of cases and floors."""
-        content = {
-            "cases": [case.model_dump(mode="json", by_alias=True) for case in self.cases],
-            "floors": self.floors.model_dump(mode="json"),
-        }
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def load_suite(folder: Path) -> Suite:
-    """The suite in `folder`. Raises `SuiteError` at the first mistake."""
-    files = sorted((folder / "cases").glob("*.yaml"))
-    cases = [case for file in files for case in _cases_in(file)]
-    if not cases:
-        raise SuiteError(f"{folder / 'cases'}: no cases")
-    _refuse_duplicates(cases, folder)
-    return Suite(name=folder.name, cases=tuple(cases), floors=_floors_in(folder / "floors.yaml"))
+    id: Annotated[str, Field(pattern=r"^fair-[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+    axis: Annotated[str, Field(pattern=r"^[a-z_]+$")]
+    subject: str
+    body: str
+    people: Annotated[dict[str, dict[str, Words]], Field(min_length=2)]
 
 
 def schema() -> JsonObject:
     """JSON schema of a case file."""
     return TypeAdapter(list[EvalCase]).json_schema()
-
-
-def _cases_in(file: Path) -> list[EvalCase]:
-    rows = _yaml(file)
-    if not isinstance(rows, list):
-        raise SuiteError(f"{file}: must be a list of cases")
-    return [_case(file, number, row) for number, row in enumerate(rows, start=1)]
-
-
-def _case(file: Path, number: int, row: Any) -> EvalCase:
-    name = row.get("id", f"number {number}") if isinstance(row, dict) else f"number {number}"
-    try:
-        return EvalCase.model_validate(row)
-    except ValidationError as error:
-        raise SuiteError(f"{file}: case {name}: {first_mistake(error)}") from None
-
-
-def _floors_in(file: Path) -> Floors:
-    try:
-        return Floors.model_validate(_yaml(file))
-    except ValidationError as error:
-        raise SuiteError(f"{file}: {first_mistake(error)}") from None
-
-
-def _yaml(file: Path) -> Any:
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SuiteError(f"{file}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{file}: not YAML in UTF-8: {' '.join(str(error).split())}") from None
-
-
-def _refuse_duplicates(cases: list[EvalCase], folder: Path) -> None:
-    seen: set[str] = set()
-    for case in cases:
-        if case.id in seen:
-            raise SuiteError(f"{folder / 'cases'}: case {case.id}: the id is used twice")
-        seen.add(case.id)
 
 
 def first_mistake(error: ValidationError) -> str:

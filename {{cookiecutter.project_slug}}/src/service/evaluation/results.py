@@ -1,0 +1,92 @@
+"""What a run consists of: items that are sent, samples that come back, scores that samples get.
+
+Three stages keep their results apart, so that each can be repeated without the one before it: generate (item ->
+sample; costs model calls), grade (sample -> score; free), compare (scores -> verdict; free).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from service.application.decision import JsonObject
+from service.application.triage.contract import Ticket
+from service.evaluation.cases import Dimension, EvalCase, Template
+from service.evaluation.suites import Suite
+
+
+class HarnessFailed(Exception):
+    """The run proves nothing: something other than the answers went wrong. One line per problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"{len(problems)} problem(s), first: {problems[0]}")
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message to send: a case as it is written, one of its perturbations, or a template told for one person.
+
+    `variant` is empty for the case as written, else the perturbation's or the person's name. `repeat` counts from 1.
+    """
+
+    of: EvalCase | Template
+    variant: str
+    repeat: int
+    ticket: Ticket
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What the sample is filed under."""
+        return (self.of.id, self.variant, self.repeat)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What became of one item. `answer` is in the service's own contract, or None, and then `problem` says why.
+
+    A problem is the target's failure (a status, a time-out, something unreadable), never the harness's. `seconds`: from
+    request to answer. `effects`: what was seen downstream; None where a target lets nobody look.
+    """
+
+    answer: JsonObject | None
+    problem: str | None
+    seconds: float
+    effects: JsonObject | None = None
+
+
+Samples = Mapping[tuple[str, str, int], Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A verdict on one dimension of one case: 1 is good, 0 is not, between them is the mean over repeats.
+
+    The reason says what was wanted and what came, of the first repeat that failed.
+    """
+
+    value: float
+    reason: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every repeat was good."""
+        return self.value == 1
+
+
+# By dimension, by id of case or template. A dimension that the target lets nobody see is absent.
+Scores = Mapping[Dimension, Mapping[str, Score]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One suite through one target, graded. `release`: its digest, or the target's own name for what answered."""
+
+    suite: Suite
+    target: str
+    release: str
+    repeats: int
+    at: datetime
+    items: Sequence[Item]
+    samples: Samples
+    scores: Scores
+    fingerprint: JsonObject = field(default_factory=dict)
