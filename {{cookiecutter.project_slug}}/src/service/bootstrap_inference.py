@@ -52,7 +52,7 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     detectors: list[PiiDetector] = [StructuredDetector()]
     if config.data.spacy_model:
         detectors.append(_names(config))
-    hosts = _allowed_hosts(config)
+    hosts = allowed_hosts(config)
     http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
     prices, backup_prices = _prices(model.name, model.price), _prices(model.backup_name, model.backup_price)
@@ -123,7 +123,7 @@ def _names(config: Settings) -> PiiDetector:
         raise SettingsError(str(error)) from None
 
 
-def _allowed_hosts(config: Settings) -> frozenset[str]:
+def allowed_hosts(config: Settings) -> frozenset[str]:
     """The hosts of the models, all of which must be named in MODEL_HOSTS, but for this machine in development."""
     try:
         listed = {destination.host: destination for destination in destinations.parse(config.data.model_hosts)}
