@@ -1,6 +1,7 @@
 """The report is the run: nothing lost, nothing told that is sealed, and one screen at a terminal."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -77,13 +78,16 @@ class TestJson:
 
 class TestFigures:
     def test_the_confusion_matrix_counts_every_case_once_and_another_accepted_answer_as_right(self):
-        def silent(case, answer):
-            return None if case.id == "core-3" else answer
+        def odd(case, answer):
+            strange = answer | {
+                "outcome": answer["outcome"] | {"category": HOSTILE if case.id == "core-4" else ["list"]}
+            }
+            return {"core-3": None, "core-4": strange, "core-5": strange}.get(case.id, answer)
 
-        run = sample_run(wrong={"core-1"}, repeats=2, change=silent)
+        run = sample_run(wrong={"core-1"}, repeats=2, change=odd)
         labels, counts = sample_report(run)["confusion"].values()
-        assert labels == ["billing", "product", "(none)"]  # "both" accepts account first, and was answered billing
-        assert counts == [[22, 1, 1], [0, 0, 0], [0, 0, 0]]
+        assert labels == ["billing", "product", "(other)", "(none)"]  # "both" accepts account first, and got billing
+        assert counts == [[20, 1, 2, 1], *[[0] * 4] * 3]
 
     def test_an_answer_that_never_came_is_a_problem_with_its_count(self):
         report = sample_report(sample_run(change=lambda case, answer: None if case.id == "core-3" else answer))
@@ -116,6 +120,12 @@ class TestFigures:
             "efficiency"
         ]
         assert (partly["total_cost_usd"], partly["mean_cost_usd"]) == (None, None)
+
+    def test_percentiles_are_times_that_were_measured(self):
+        run = sample_run()
+        timed = {key: replace(sample, seconds=n / 10) for n, (key, sample) in enumerate(run.samples.items(), start=1)}
+        figures = sample_report(replace(run, samples=timed))["efficiency"]  # .1 to 2.4
+        assert (figures["p50_s"], figures["p95_s"], figures["max_s"]) == (1.2, 2.3, 2.4)
 
     def test_latency_is_compared_case_by_case_with_the_baseline(self):
         before = sample_report(sample_run(seconds=0.5))
@@ -162,7 +172,7 @@ class TestText:
     def test_each_dimension_has_its_line_and_one_nobody_could_see_says_so(self):
         run = sample_run()
         unseen = {d: of for d, of in run.scores.items() if d is not Dimension.EFFECTS}
-        report = sample_report(type(run)(**{name: getattr(run, name) for name in run.__slots__} | {"scores": unseen}))
+        report = sample_report(replace(run, scores=unseen))
         text = as_text(report)
         assert all(f"\n{dimension.value} " in text for dimension in Dimension)
         assert "not observed" in next(line for line in text.splitlines() if line.startswith("effects"))

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -115,9 +116,9 @@ def test_its_figures_are_those_of_the_json():
         shown = rows[d["dimension"]]
         assert shown[1].endswith(d["verdict"])
         assert shown[2:4] == [str(d["n"]), f"{d['rate']:.3f}"]
-        assert shown[4] == f"{d['low']:.3f} to {d['high']:.3f}"
+        assert shown[4] == f"{d['low']:.3f} to {d['high']:.3f}{d['why']}"
         assert shown[6:8] == [f"{d['baseline_rate']:.3f}", f"{len(d['broke'])} / {len(d['fixed'])}"]
-        assert shown[8] == ("–" if d["p_holm"] is None else f"{d['p_holm']:.4f}")
+        assert shown[8] == ("–" if d["p_holm"] is None else f"{d['p_holm']:.2g}")
     said = page.said()
     for figure in ("ece", "ece_null_95", "brier", "top_10_accuracy"):
         assert f"{report['calibration'][figure]:.3f}" in said
@@ -125,6 +126,19 @@ def test_its_figures_are_those_of_the_json():
     billing = next(row for row in page.rows if row[0] == "billing" and len(row) == 3)
     assert billing[1:] == [str(count) for count in report["confusion"]["counts"][0]]
     assert report["why"] in said
+
+
+def test_intervals_are_drawn_where_they_are():
+    report, before = compared()
+    page = Page(as_html(report, before))
+    drawn = [a for tag, a in page.tags if tag in ("line", "circle") and "%" in a.get("x1", a.get("cx", ""))]
+    bars = [(a["x1"], a["x2"]) for a in drawn if a.get("class") == "nowbar"]
+    dots = [a["cx"] for a in drawn if a.get("class") == "nowdot"]
+    at = {0.0: "0.0%", 1.0: "100.0%"}  # the axis starts at 0: a floor of .1 and a low end below it are on the page
+    for d, bar, dot in zip(report["dimensions"], bars, dots, strict=False):
+        low, high, rate = (at.get(d[key]) or f"{round(100 * d[key], 2)}%" for key in ("low", "high", "rate"))
+        assert (bar, dot) == ((low, high), rate), d["dimension"]
+    assert len(bars) >= len(report["dimensions"])
 
 
 def test_broke_and_fixed_stand_with_message_expectation_and_both_answers():
@@ -154,8 +168,7 @@ def test_without_baseline_confidence_price_or_failures_it_says_so():
 
     run = sample_run(change=bare)
     seen = {d: {"core-0": next(iter(of.values()))} for d, of in run.scores.items() if d is Dimension.CATEGORY}
-    fewer = type(run)(**{name: getattr(run, name) for name in run.__slots__} | {"scores": seen})
-    page = Page(as_html(sample_report(fewer)))
+    page = Page(as_html(sample_report(replace(run, scores=seen))))
     assert page.crooked == []
     said = page.said()
     for told in (

@@ -24,7 +24,7 @@ STAND_IN = "stand-in"
 STAND_IN_NOTE = (
     "stand-in: this run checks the pipeline, not a model; set MODEL_URL and MODEL_NAME to evaluate a real one"
 )
-NO_ANSWER = "(none)"  # the column of messages that got no label
+UNKNOWN_LABEL, NO_LABEL = "(other)", "(none)"  # columns of what the contract does not know, and of no label at all
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -164,12 +164,14 @@ def _failures(run: Run) -> list[JsonObject]:
 
 def _confusion(run: Run) -> JsonObject:
     """First repeats. The row is the first accepted label, unless the answer is another accepted one."""
+    known = [label.value for label in type(run.suite.cases[0].expected.categories[0])]
     cells: Counter[tuple[str, str]] = Counter()
     for case in run.suite.cases:
         accepted = [label.value for label in case.expected.categories]
-        got = str(_outcome(_samples(run, case)[0].answer).get("category") or NO_ANSWER)
-        cells[got if got in accepted else accepted[0], got] += 1
-    labels = sorted({label for cell in cells for label in cell}, key=lambda label: (label == NO_ANSWER, label))
+        got = _outcome(_samples(run, case)[0].answer).get("category")
+        column = NO_LABEL if got is None else got if got in known else UNKNOWN_LABEL
+        cells[column if column in accepted else accepted[0], column] += 1
+    labels = [label for label in (*known, UNKNOWN_LABEL, NO_LABEL) if any(label in cell for cell in cells)]
     return {"labels": labels, "counts": [[cells[row, column] for column in labels] for row in labels]}
 
 

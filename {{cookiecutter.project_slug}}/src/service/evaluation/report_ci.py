@@ -124,7 +124,7 @@ def _table_row(row: JsonObject) -> str:
         "–" if row["baseline_rate"] is None else f"{row['baseline_rate']:.3f}",
         len(row["broke"]),
         len(row["fixed"]),
-        "–" if row["p_holm"] is None else f"{row['p_holm']:.4f}",
+        "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
     ]
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 

@@ -92,7 +92,7 @@ def _row(row: JsonObject) -> str:
     return (
         f"{row['dimension']:<13}{row['n']:>4} {row['rate']:>6.3f}  {row['low']:.3f}-{row['high']:.3f}   {floor:>5} "
         f"{'-' if before is None else format(before, '.3f'):>7} {len(row['broke']):>5} {len(row['fixed']):>5} "
-        f"{'-' if p is None else format(p, '.4f'):>9}  {row['verdict']}{waived}"
+        f"{'-' if p is None else format(p, '.2g'):>9}  {row['verdict']}{waived}"
     )
 
 
