@@ -79,7 +79,10 @@ Scores = Mapping[Dimension, Mapping[str, Score]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One suite through one target, graded. `release`: its digest, or the target's own name for what answered."""
+    """One suite through one target, graded. `release`: its digest, or the target's own name for what answered.
+
+    `seconds`: how long the messages took to send and answer, all together; None if any answer came from the cache.
+    """
 
     suite: Suite
     target: str
@@ -90,3 +93,4 @@ class Run:
     samples: Samples
     scores: Scores
     fingerprint: JsonObject = field(default_factory=dict)
+    seconds: float | None = None
