@@ -28,8 +28,8 @@ _MISSPELT = {
     "delivered": "deliverd", "delivery": "delievery", "different": "diffrent", "immediately": "immediatly",
     "invoice": "invioce", "necessary": "neccessary", "occurred": "occured", "package": "pakage", "password": "pasword",
     "payment": "paymant", "please": "plese", "received": "recieved", "receive": "recieve", "refund": "refound",
-    "separate": "seperate", "subscription": "subcription", "successful": "succesful", "tomorrow": "tommorow", "until": "untill",
-    "which": "wich", "website": "webiste", "their": "thier", "really": "realy",
+    "separate": "seperate", "subscription": "subcription", "successful": "succesful", "tomorrow": "tommorow",
+    "until": "untill", "which": "wich", "website": "webiste", "their": "thier", "really": "realy",
 }  # fmt: skip
 _CONTRACTED = {
     "do not": "don't", "does not": "doesn't", "did not": "didn't", "is not": "isn't", "are not": "aren't",

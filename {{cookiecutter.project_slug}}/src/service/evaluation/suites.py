@@ -129,6 +129,12 @@ def load_suite(folder: Path, holdout: bool = False) -> Suite:
     )
 
 
+def cases_by_file(folder: Path) -> dict[Path, list[EvalCase]]:
+    """Every case, also of the holdout, by the file it is in. Raises `SuiteError`."""
+    files = sorted([*(folder / "cases").glob("*.yaml"), *(folder / "holdout").glob("*.yaml")])
+    return {file: [entry(file, number, row, EvalCase) for number, row in rows_in(file)] for file in files}
+
+
 def seal_in(folder: Path) -> str:
     """What holdout/SEAL of the suite holds; empty without one."""
     file = folder / "holdout" / "SEAL"
