@@ -49,9 +49,7 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     model = config.model
     require(MODEL_URL=model.url, MODEL_NAME=model.name)
     config.refuse_unseen_names()
-    detectors: list[PiiDetector] = [StructuredDetector()]
-    if config.data.spacy_model:
-        detectors.append(_names(config))
+    detectors = pii_detectors(config)
     hosts = allowed_hosts(config)
     http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
@@ -112,6 +110,11 @@ def _prices(usual: str, given: str) -> Callable[[str], Price]:
 
     of(usual)
     return of
+
+
+def pii_detectors(config: Settings) -> list[PiiDetector]:
+    """What finds personal data: values with a shape always, names where PII_SPACY_MODEL is set."""
+    return [StructuredDetector(), *([_names(config)] if config.data.spacy_model else [])]
 
 
 def _names(config: Settings) -> PiiDetector:

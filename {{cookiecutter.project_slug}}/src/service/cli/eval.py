@@ -20,11 +20,11 @@ from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.application.identity import Role
 from service.application.release import Release
+from service.cli.eval_cases import app as cases
 from service.cli.operator import signed_in
 from service.cli.run import development_part
-from service.evaluation.cases import Suite, SuiteError, load_suite
-from service.evaluation.gate import HarnessFailed, ModelOut, refuse_outage
-from service.evaluation.report import as_text, build_report
+from service.evaluation.results import HarnessFailed
+from service.evaluation.suites import Suite, SuiteError, load_suite
 from service.integration.database.migrate import project_root
 from service.integration.database.releases import record_report
 from service.settings import Settings, require
@@ -46,13 +46,20 @@ class Endpoint:
     api_key: str
 
 
+app = typer.Typer(invoke_without_command=True, add_completion=False)
+app.add_typer(cases, name="cases")
+
+
+@app.callback()
 def eval_command(
+    context: typer.Context,
     suite: Annotated[str, typer.Option(help="Folder under evals/, or a path to one.")] = "triage",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
     """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: nothing was judged."""
-    _run(suite, None, as_json, out)
+    if context.invoked_subcommand is None:
+        _run(suite, None, as_json, out)
 
 
 def evaluate_release(release: Release) -> None:
@@ -102,6 +109,8 @@ async def _measure(
     suite: Suite, endpoint: Endpoint, workdir: Path, release: Release | None, progress: bool
 ) -> JsonObject:
     from service.cli.in_process import evaluation_service
+    from service.evaluation.gate import refuse_outage
+    from service.evaluation.report import build_report
     from service.evaluation.runner import run_suite
 
     async with evaluation_service(endpoint.url, endpoint.name, endpoint.api_key, workdir, release) as service:
@@ -151,6 +160,8 @@ def _deliver(report: JsonObject, why_not: str | None, config: Settings, as_json:
         recorded = {"recorded": why_not is None, "not_recorded_because": why_not}
         print(json.dumps(report | recorded, indent=2, ensure_ascii=False))
         return
+    from service.evaluation.report import as_text
+
     print(as_text(report))
     print(f"report: {out or latest}")
     if why_not:
@@ -162,7 +173,7 @@ def _explain(error: Exception) -> None:
         for problem in error.problems[:10]:
             _say(f"harness: {problem}")
         _say(f"harness failed, {len(error.problems)} problem(s): nothing is proven")
-    elif isinstance(error, EnvironmentFailed | ModelOut):
+    elif isinstance(error, EnvironmentFailed):
         _say(str(error))
     elif isinstance(error, ModuleNotFoundError) and str(error.name).startswith("pydantic_evals"):
         _say("pydantic-evals is not installed: `uv sync --group eval`")

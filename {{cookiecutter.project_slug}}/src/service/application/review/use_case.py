@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from service.application.decision import Effect, JsonObject
@@ -38,7 +39,9 @@ class ReviewDesk(Protocol):
     locks the item, calls `judge` with it, and commits the judgement, its audit row and its effect together.
     """
 
-    async def list(self, caller: Caller, state: ReviewState | None, limit: int) -> list[ReviewItem]: ...
+    async def list(
+        self, caller: Caller, state: ReviewState | None, limit: int, closed_since: datetime | None = None
+    ) -> list[ReviewItem]: ...
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem: ...
 
@@ -52,9 +55,14 @@ class ReviewWork:
     desk: ReviewDesk
     reviewables: Mapping[str, Reviewable]
 
-    async def list(self, caller: Caller, state: ReviewState | None, limit: int = 100) -> list[ReviewItem]:
-        """The tenant's items in one state (None: all), oldest first, escalated before others."""
-        return await self.desk.list(caller, state, limit)
+    async def list(
+        self, caller: Caller, state: ReviewState | None, limit: int = 100, closed_since: datetime | None = None
+    ) -> list[ReviewItem]:
+        """The tenant's items in one state (None: all), oldest first, escalated before others.
+
+        With `closed_since` those closed then or later, in the order in which they were closed.
+        """
+        return await self.desk.list(caller, state, limit, closed_since)
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem:
         """Take an item so that nobody else works on it. Claims expire, so a lost reviewer loses no item."""
