@@ -20,6 +20,7 @@ from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.application.identity import Role
 from service.application.release import Release
+from service.cli.eval_drift import drift
 from service.cli.operator import signed_in
 from service.cli.run import development_part
 from service.evaluation.cases import Suite, SuiteError, load_suite
@@ -173,3 +174,15 @@ def _explain(error: Exception) -> None:
 
 def _say(line: str) -> None:
     print(f"svc eval: {line}", file=sys.stderr)
+
+
+eval_app = typer.Typer(invoke_without_command=True, add_completion=False)
+
+
+@eval_app.callback()
+def _suite_or_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        eval_command()
+
+
+eval_app.command()(drift)

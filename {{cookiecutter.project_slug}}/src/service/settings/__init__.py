@@ -34,6 +34,7 @@ class Settings:
             self.product = groups.ProductSettings(**overrides.get("product", {}))
             self.load = groups.LoadSettings(**overrides.get("load", {}))
             self.audit = groups.AuditSettings(**overrides.get("audit", {}))
+            self.live = groups.LiveSettings(**overrides.get("live", {}))
             self.ticketing = groups.TicketingSettings(**overrides.get("ticketing", {}))
             self.telemetry = groups.TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
