@@ -76,7 +76,7 @@ def use_cases(
         clock=_now,
         lease_s=lease_s,
         budgets=_budgets(config),
-        reviewed=config.live.reviewed,
+        reviewed=config.reviewed_share,
     )
     triage = TriageTicket(
         triager=thinks,

@@ -13,7 +13,7 @@ from service.integration.telemetry.drift import DriftWatch
 from service.integration.telemetry.evaluations import EvaluationEvents
 from service.settings import Settings
 
-EVALUATE_EVERY_S = 30.0
+EVALUATE_EVERY_S = 10.0
 LOOK_EVERY_S = 3600.0
 
 

@@ -16,7 +16,7 @@ FEWEST = 200  # below so many there is no reference
 WINDOW = 200  # answers; by chi-square a move of ten points shows in 87 % of windows of this size
 WARN_P, PAGE_P = 0.01, 0.001
 LEAST_EFFECT = 0.1  # Cramer's V, or the largest distance of two distribution functions: less is not worth a page
-CUSUM_WARN, CUSUM_PAGE = 5.0, 7.0  # 7: one false alarm in 8 streams of 10,000 answers; 5: in most
+CUSUM_WARN, CUSUM_PAGE = 5.0, 7.0  # 7: a false alarm in 7 to 23 of 100 streams of 10,000 answers (dev/drift_power.py)
 WORSE, LEAST_WORSE = 2.4, 0.02  # what a CUSUM looks for: so many times the reference's rate, so much above it at least
 
 

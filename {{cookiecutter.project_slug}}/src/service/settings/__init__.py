@@ -78,6 +78,12 @@ class Settings:
         return self.load.per_minute or usual[0], self.load.tenant_per_minute or usual[1]
 
     @property
+    def reviewed_share(self) -> float:
+        """Of what passes without a person: if nothing is said, one in fifty in production and none in development."""
+        usual = 0.02 if self.profile is Profile.PRODUCTION else 0.0
+        return usual if self.live.reviewed is None else self.live.reviewed
+
+    @property
     def api_docs(self) -> bool:
         """Whether /openapi.json, /docs and /redoc exist: if nothing is said, in development only."""
         told = self.load.api_docs

@@ -165,7 +165,7 @@ class LiveSettings(Group):
 
     share: float = Field(0.1, ge=0, le=1, validation_alias="EVAL_SAMPLE")
     per_hour: int = Field(200, ge=0, le=100_000, validation_alias="EVAL_PER_HOUR")
-    reviewed: float = Field(0.02, ge=0, le=1, validation_alias="REVIEW_SAMPLE")
+    reviewed: float | None = Field(None, ge=0, le=1, validation_alias="REVIEW_SAMPLE")
 
 
 class TicketingSettings(Group):

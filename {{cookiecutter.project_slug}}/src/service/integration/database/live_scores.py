@@ -95,7 +95,7 @@ class LiveEvaluation:
         try:
             judged = self._judge(request, decisions.from_row(row).answer())
             return {dimension: verdict.passed for dimension, verdict in judged.items()}
-        except Exception as error:  # an evaluator's failure must show, and must not come back every half minute
+        except Exception as error:  # an evaluator's failure must show, and must not come back for an hour
             log.warning("evaluating %s raised %s", row.id, type(error).__name__, exc_info=error)
             return {"evaluator": None}
 
