@@ -184,3 +184,15 @@ def _explain(error: Exception) -> None:
 
 def _say(line: str) -> None:
     print(f"svc eval: {line}", file=sys.stderr)
+
+
+eval_app = typer.Typer(invoke_without_command=True, add_completion=False)
+
+
+@eval_app.callback()
+def _suite_or_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        eval_command()
+
+
+eval_app.command()(drift)

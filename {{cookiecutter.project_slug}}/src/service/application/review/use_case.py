@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from service.application.decision import Effect, JsonObject
+from service.application.decision import Disposition, Effect, JsonObject
 from service.application.errors import Conflict, Invalid
 from service.application.identity import Caller
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
@@ -86,8 +86,9 @@ class ReviewWork:
             raise Conflict("the customer's message was erased, so nothing can be decided on it")
         reviewable = self.reviewables[item.use_case]
         corrected = _validated(reviewable, outcome) if outcome is not None else None
-        if verdict is Verdict.REJECT:
-            return Judgement(verdict, note, corrected=None, effect=None)
+        # What passed without a person was written then. It is reviewed to learn how often that is right.
+        if verdict is Verdict.REJECT or item.disposition == Disposition.AUTO:
+            return Judgement(verdict, note, corrected, effect=None)
         effect = reviewable.effect(item.decision_id, item.request, corrected or item.outcome)
         return Judgement(verdict, note, corrected, effect)
 
