@@ -9,7 +9,7 @@ from service.evaluation.cases import Dimension
 from service.evaluation.report import STAND_IN_NOTE, scores_of, summary
 from service.evaluation.report_text import NO_BASELINE, as_text, visible
 from service.evaluation.results import HarnessFailed
-from tests.evaluation_samples import HOSTILE, PLAIN, SECRET, sample_report, sample_run, sample_suite
+from tests.report_samples import HOSTILE, PLAIN, SECRET, sample_report, sample_run, sample_suite
 
 KEYS = """
 digest suite target verdict at note why suite_digest holdout fingerprint baseline cases items repeats models sources

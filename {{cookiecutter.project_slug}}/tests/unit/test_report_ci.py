@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from service.evaluation.report import STAND_IN_NOTE, summary
 from service.evaluation.report_ci import COMMENT_LIMIT, junit, junit_of_problems, markdown
-from tests.evaluation_samples import HOSTILE, REPORT_FLOORS, sample_report, sample_run, sample_suite
+from tests.report_samples import HOSTILE, REPORT_FLOORS, sample_report, sample_run, sample_suite
 
 
 def read(xml):

@@ -11,7 +11,7 @@ import pytest
 from service.evaluation.cases import Dimension
 from service.evaluation.report import STAND_IN_NOTE, summary
 from service.evaluation.report_html import as_html
-from tests.evaluation_samples import HOSTILE, SECRET, sample_report, sample_run, sample_suite
+from tests.report_samples import HOSTILE, SECRET, sample_report, sample_run, sample_suite
 
 VOID = {"meta", "input", "br", "img", "line", "circle", "path", "rect", "polyline"}
 PARTS = {"dimensions", "changes", "confusion", "calibration", "efficiency", "classes", "failing", "about"}
