@@ -211,7 +211,7 @@ def _write(folder: Path, name: str, made: Made, limit: int) -> None:
     """At most `limit` cases, as evenly over the categories as they allow; and what is to be known about them."""
     if cases := evenly(made.cases, limit):
         today = datetime.now(UTC).date()
-        print(f"{keep(folder, name, cases, f'{today}: {len(cases)} made by `svc eval cases`')}: {len(cases)} cases")
+        print(f"{keep(folder, name, cases, f'{today}: {len(cases)} made by `svc eval cases`')}: {len(cases)} added")
         print("Look each over before you commit it: class, language, and every answer that a fair person would accept.")
         if not Settings().data.spacy_model:
             print("Names of people were not looked for, as PII_SPACY_MODEL is not set: look for them yourself.")
