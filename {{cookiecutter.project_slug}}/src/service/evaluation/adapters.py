@@ -42,6 +42,21 @@ class AdapterError(Exception):
     """The adapter cannot be used. The message is one line that names the file, the field and the mistake."""
 
 
+def as_text(value: Any) -> str:
+    """A value of JSON as it is compared with text."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _strings(node: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Every string at any depth, and the names on the way to it."""
+    if isinstance(node, str):
+        yield where, node
+    elif isinstance(node, dict | list):
+        parts = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, part in parts:
+            yield from _strings(part, f"{where}.{name}" if where else str(name))
+
+
 class Request(Strict):
     """How one message is sent. `{subject}`, `{body}`, `{channel}`, `{customer_ref}` stand for the message's fields.
 
@@ -124,13 +139,19 @@ class Adapter(Strict):
     What the target does to the world is for its owner to declare: a suite is hundreds of messages.
     """
 
-    name: Annotated[str, Field(pattern=r"^(?!(model|stand-in|latest)$)[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
     side_effects: Literal["none", "reversible", "real"]
     side_effects_note: Words
     request: Request
     answer: Answer | None = None
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 30
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+
+    @model_validator(mode="after")
+    def _has_a_name_of_its_own(self) -> Self:
+        if self.name in ("local", "latest", "model", "stand-in"):
+            raise ValueError(f"name: {self.name} is taken, call the target something else")
+        return self
 
     @property
     def observes(self) -> frozenset[Dimension]:
@@ -172,18 +193,3 @@ def load_adapter(file: Path) -> Adapter:
         return Adapter.model_validate(content)
     except ValidationError as error:
         raise AdapterError(f"{file}: {first_mistake(error)}") from None
-
-
-def as_text(value: Any) -> str:
-    """A value of JSON as it is compared with text."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _strings(node: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """Every string at any depth, and the names on the way to it."""
-    if isinstance(node, str):
-        yield where, node
-    elif isinstance(node, dict | list):
-        parts = node.items() if isinstance(node, dict) else enumerate(node)
-        for name, part in parts:
-            yield from _strings(part, f"{where}.{name}" if where else str(name))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from service.application.decision import JsonObject
 from service.evaluation.adapters import Adapter
 from service.evaluation.cases import INJECTIONS, CaseClass, Dimension
+from service.evaluation.report_text import visible
+from service.evaluation.statistics import wilson
 from service.evaluation.suites import Suite
 
 RIGHT = 0.95  # accuracy that a confidence must promise before its answers may pass by themselves
@@ -123,14 +125,21 @@ def _unseen(adapter: Adapter) -> Iterator[str]:
 
 def _of(failed: int, n: int) -> str:
     """With the upper end of the two-sided 95 % Wilson interval: none of 20 is not none."""
-    from scipy.stats import binomtest  # slow to import
-
-    return f"{failed} of {n} (up to {binomtest(failed, n).proportion_ci(0.95, 'wilson').high:.0%})"
+    return f"{failed} of {n} (up to {wilson(failed, n)[1]:.0%})"
 
 
 def _ids(cases: Sequence[str]) -> str:
     more = f" and {len(cases) - NAMED} more" if len(cases) > NAMED else ""
     return f" [{', '.join(cases[:NAMED])}{more}]" if cases else ""
+
+
+def as_text(report: JsonObject) -> str:
+    """One screen: a line per dimension, then the boundaries."""
+    lines = [f"{report['target']}: suite {report['suite']}, {report['cases']} cases x {report['repeats']}", ""]
+    for row in report["dimensions"]:
+        dimension, n, rate, low, high = _cells(row)
+        lines.append(f"{dimension:<13}{n:>4}  {rate}" + (f"  ({low}-{high})" if low else ""))
+    return "\n".join(visible(line) for line in [*lines, "", *report["stress"]["boundaries"]])
 
 
 def as_markdown(report: JsonObject, adapter: Adapter) -> str:
