@@ -212,7 +212,7 @@ def drill(reason: Why = "practice", url: Url = None, use_case: UseCase = "", as_
 
 def _suite_of(use_case: str) -> str:
     """Name and digest of the suite, as reports have it."""
-    from service.evaluation.cases import SuiteError, load_suite
+    from service.evaluation.suites import SuiteError, load_suite
 
     try:
         suite = load_suite(project_root() / "evals" / use_case)
