@@ -30,11 +30,13 @@ class Addresses:
 def service(
     workdir: Path, environment: Mapping[str, str], ticketing_token: str, prepare: Callable[[], None]
 ) -> Iterator[Addresses]:
-    """New processes that end with the block, and when this one is killed. They share the database and the secrets that
-    `environment` names, which `prepare` fills while the stand-ins start; without MODEL_URL in it they ask a stand-in.
+    """New processes that end with the block, and when this one is killed; without MODEL_URL they ask a stand-in.
+
+    `environment` names their database, which `prepare` fills while the stand-ins start, VAR_DIR and SECRETS_DIR.
     """
     model, ticketing, api = free_ports(3)
-    guardian = Guardian(workdir / "guardian.lock", workdir / "guardian.state")
+    # If this process is killed, nobody is left to tidy up but the guardian: it removes what is worth stealing.
+    guardian = Guardian(workdir / "guardian.lock", Path(environment["SECRETS_DIR"]) / "model_api_key")
     try:
         children = Children(guardian, workdir / "log", Path(__file__).parents[1])
         # The code that runs here, wherever the interpreter would find another.

@@ -197,7 +197,7 @@ class Asked:
         self.tickets.append(ticket)
         return self.sample
 
-    async def observe(self, samples):
+    async def observe(self, samples, wait):
         return {key: expected_effects(sample.answer or {}) for key, sample in samples.items()}
 
     def target(self, **changes):

@@ -22,6 +22,7 @@ from service.cli.operator import signed_in
 from service.evaluation.cases import Dimension
 from service.evaluation.results import HarnessFailed, ModelOut, Run
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
+from service.inference.prompts import PromptError
 from service.integration.database.migrate import project_root
 from service.integration.database.releases import record_report
 from service.settings import Settings, SettingsError
@@ -85,7 +86,8 @@ def main(  # noqa: PLR0913 - each is an option
 def evaluate_release(release: Release, repeats: int = 3) -> None:
     """Run the suite of its use case with the sealed cases on this release, and exit like `svc eval`."""
     with explained():
-        config, folder, loaded, target = _prepared(release.use_case, release, holdout=True)
+        suite = str(project_root() / "evals" / release.use_case)
+        config, folder, loaded, target = _prepared(suite, release, holdout=True)
         report = _evaluate(config, folder, loaded, target, repeats, False, Wanted())
     raise typer.Exit(EXIT[report["verdict"]])
 
@@ -231,8 +233,8 @@ def explained(junit: Path | None = None) -> Iterator[None]:
     except SuiteError as error:
         _say(str(error))
         sys.exit(WRONG_USE)
-    except (SettingsError, Invalid, typer.Exit):
-        raise
+    except (SettingsError, PromptError, Invalid, Unavailable, typer.Exit):
+        raise  # `svc` has a line and an exit code for each of them
     except Exception as error:
         problems = _explain(error)
         if junit:
@@ -249,7 +251,7 @@ def _explain(error: Exception) -> list[str]:
             _say(f"harness: {problem}")
         _say(f"harness failed, {len(error.problems)} problem(s): nothing is proven")
         return error.problems
-    if isinstance(error, EnvironmentFailed | ModelOut | Unavailable):
+    if isinstance(error, EnvironmentFailed | ModelOut):
         _say(str(error))
         return [str(error)]
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in ("pydantic_evals", "jinja2"):

@@ -1,10 +1,11 @@
 """One suite through one target: what is kept is not asked again, what is asked is observed, and all of it is graded."""
 
+import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import TypeAlias
 from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
 from service.evaluation.answers import Answers, digest_of
-from service.evaluation.results import HarnessFailed, ModelOut, Run, Sample, Samples, refuse_outage
+from service.evaluation.results import HarnessFailed, Item, ModelOut, Run, Sample, Samples, refuse_outage
 from service.evaluation.suites import Suite
 from service.evaluation.variants import items_of
 from service.integration.database.migrate import project_root
 
 Key: TypeAlias = tuple[str, str, int]
+LOOK_EVERY_S = 1.0
 # Edits of these change scores, never answers: what was answered is graded again.
 SCORE_ONLY = ("src/service/evaluation", "src/service/cli/eval")
 SCORES = ("src/service/evaluation/scorers.py", "src/service/evaluation/variants.py")
@@ -30,10 +32,13 @@ class EnvironmentFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A target that answers now. `observe`: the effects of each sample; None where a target lets nobody look."""
+    """A target that answers now. `observe`: the effects of each sample; None where a target lets nobody look.
+
+    Given True it waits until they have come about; given False it leaves out those that have not yet.
+    """
 
     ask: Callable[[Ticket], Awaitable[Sample]]
-    observe: Callable[[Samples], Awaitable[dict[Key, JsonObject]]] | None = None
+    observe: Callable[[Samples, bool], Awaitable[dict[Key, JsonObject]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +77,12 @@ async def run_suite(
         **(target.decides or {}),
     }
     answers = Answers(var_dir / "eval" / "answers", decides, fresh)
-    samples: Samples = answers.stored(items, target.observed)
-    kept, seconds = len(samples), None
-    if kept < len(items):
+    stored = answers.stored(items, target.observed)
+    samples: Samples = stored
+    took = None
+    if len(stored) < len(items):
         async with target.reach() as reached:
-            from service.evaluation.runner import generate
-
-            began = time.monotonic()
-            samples = await generate(items, reached.ask, samples, answers.keep, target.concurrency, progress)
-            seconds = None if kept else time.monotonic() - began
-            if reached.observe:
-                asked = {item.key: item for item in items if samples[item.key].effects is None}
-                seen = await reached.observe({key: samples[key] for key in asked})
-                samples = samples | {key: replace(samples[key], effects=seen[key]) for key in asked}
-                for key, item in asked.items():
-                    answers.keep(item, samples[key])
+            samples, took = await _asked(items, target, reached, answers, stored, progress)
     try:
         refuse_outage(samples)
     except ModelOut:
@@ -96,7 +92,45 @@ async def run_suite(
 
     scores = await grade(suite, items, samples, target.observed)
     at, mark = datetime.now(UTC), fingerprint(suite, target)
-    return Run(suite, target.name, target.release, repeats, at, items, samples, scores, mark, seconds), kept
+    seconds = None if stored else took
+    return Run(suite, target.name, target.release, repeats, at, items, samples, scores, mark, seconds), len(stored)
+
+
+async def _asked(
+    items: Sequence[Item], target: Target, reached: Reached, answers: Answers, stored: Samples, progress: bool
+) -> tuple[Samples, float]:
+    """All samples with their effects, and how many seconds the answers took."""
+    from service.evaluation.runner import generate
+
+    new: dict[Key, tuple[Item, Sample]] = {}
+    observed: dict[Key, Sample] = {}
+
+    def keep(item: Item, sample: Sample) -> None:
+        new[item.key] = item, sample
+        answers.keep(item, sample)
+
+    async def look(wait: bool) -> None:
+        if reached.observe:
+            unseen = {key: sample for key, (_, sample) in new.items() if key not in observed}
+            for key, effects in (await reached.observe(unseen, wait)).items():
+                observed[key] = replace(unseen[key], effects=effects)
+                answers.keep(new[key][0], observed[key])
+
+    async def follow() -> None:  # else an interrupted run would have answers without effects, and ask again
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await look(wait=False)
+
+    following, began = asyncio.create_task(follow()), time.monotonic()
+    try:
+        samples = await generate(items, reached.ask, stored, keep, target.concurrency, progress)
+        took = time.monotonic() - began
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+    await look(wait=True)
+    return {**samples, **observed}, took
 
 
 def fingerprint(suite: Suite, target: Target) -> JsonObject:

@@ -150,9 +150,12 @@ class _Run:
             self._keys.append(issue_key(self.database, "svc eval", tenant, {Role.CALLER.value}))
         return self._keys[number]
 
-    async def observe(self, samples: Samples) -> dict[tuple[str, str, int], JsonObject]:
-        """What each sample left behind, once all effects have ended or none has for `SETTLE_S`."""
-        await self._settled()
+    async def observe(self, samples: Samples, wait: bool) -> dict[tuple[str, str, int], JsonObject]:
+        """What each sample left behind whose effect has ended; to `wait` is until none has ended for `SETTLE_S`."""
+        if wait:
+            await self._settled()
+        # Before anything is counted, so that what ends meanwhile is not seen by half.
+        pending = set() if wait else dict(self._select(UNFINISHED)).keys()
         tickets = (await self.http.get(self.addresses.ticketing + "/tickets")).raise_for_status().json()
         written = Counter(ticket["body"]["decision_id"] for ticket in tickets)
         category = {ticket["body"]["decision_id"]: ticket["body"]["category"] for ticket in tickets}
@@ -160,14 +163,16 @@ class _Run:
         seen = {}
         for key, sample in samples.items():
             decision = (sample.answer or {}).get("decision_id", "")
+            if decision in pending:
+                continue
             seen[key] = {name: of.get(decision, 0) for name, of in counted.items()}
             seen[key]["ticket_category"] = category.get(decision)
         return seen
 
     async def _settled(self) -> None:
-        left, deadline = -1, time.monotonic()
-        while left != 0 and (left < 0 or time.monotonic() < deadline):
-            now = sum(count for _, count in self._select(UNFINISHED))
+        left, deadline = -1, time.monotonic() + SETTLE_S
+        while left and time.monotonic() < deadline:
+            now = len(self._select(UNFINISHED))
             if now != left:
                 left, deadline = now, time.monotonic() + SETTLE_S
             await asyncio.sleep(0.05)
@@ -190,4 +195,4 @@ COUNTED = {
     "review_items": _count(ReviewItemRow.decision_id),
     "effects_done": _count(EffectRow.decision_id, EffectRow.state == "done"),
 }
-UNFINISHED = _count(EffectRow.state, EffectRow.state.not_in(("done", "failed")))
+UNFINISHED = _count(EffectRow.decision_id, EffectRow.state.not_in(("done", "failed")))
