@@ -5,9 +5,8 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +14,13 @@ import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
-from service.application.identity import Role
 from service.application.release import Release
+from service.cli.eval_report import Wanted, deliver, indented, judged, record, write
 from service.cli.eval_run import EnvironmentFailed, Target, fingerprint, load_baseline, run_suite
-from service.cli.operator import signed_in
-from service.evaluation.cases import Dimension
 from service.evaluation.results import HarnessFailed, ModelOut, Run
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.inference.prompts import PromptError
 from service.integration.database.migrate import project_root
-from service.integration.database.releases import record_report
 from service.settings import Settings, SettingsError
 
 PASS, BLOCK, WRONG_USE, HARNESS_FAILED = 0, 1, 2, 3
@@ -41,17 +37,6 @@ SuiteName = Annotated[str, typer.Option("--suite", help="Folder under evals/, or
 Repeats = Annotated[int, typer.Option(min=1, max=20, help="How often each message is sent.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask for every answer again, kept or not.")]
 AtOnce = Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Messages at once.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Where the report goes, besides VAR_DIR/eval/."""
-
-    as_json: bool = False
-    out: Path | None = None
-    html: Path | None = None
-    junit: Path | None = None
-    markdown: Path | None = None
 
 
 @app.callback()
@@ -92,36 +77,17 @@ def evaluate_release(release: Release, repeats: int = 3) -> None:
     raise typer.Exit(EXIT[report["verdict"]])
 
 
-@app.command()
-def baseline(suite: SuiteName = DEFAULT, repeats: Repeats = 3, fresh: Fresh = False, concurrency: AtOnce = 8) -> None:
-    """Accept a run, sealed cases included, as what later runs are compared with. Commit the file that it names."""
-    with explained():
-        _, folder, loaded, target = _prepared(suite, None, holdout=True, concurrency=concurrency)
-        run = _run(loaded, target, repeats, fresh, progress=sys.stdout.isatty())
-        accept(run, target, folder)
-
-
-def accept(run: Run, target: Target, folder: Path) -> None:
-    """Write a run's whole report as the baseline of its kind, and say what it was judged."""
+def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int) -> None:
+    """Accept a run, sealed cases included, as what later runs are compared with, and say what it was judged."""
     from service.evaluation.report_text import as_text
 
-    report = judged(run, None, target.observed)
-    file = folder / "baselines" / f"{target.baseline}.json"
-    _write(file, _indented(report))
+    with explained():
+        _, folder, loaded, target = _prepared(suite, None, holdout=True, concurrency=concurrency)
+        report = judged(_run(loaded, target, repeats, fresh, progress=sys.stderr.isatty()), None, target.observed)
+        file = folder / "baselines" / f"{target.baseline}.json"
+        write(file, indented(report))
     print(as_text(report, str(file)))
     print(f"accepted as the baseline: {file}")
-
-
-def judged(run: Run, before: JsonObject | None, observed: bool) -> JsonObject:
-    """The report on a run, compared with the `before` report if there is one."""
-    from service.evaluation import gate, report
-
-    earlier = report.scores_of(before) if before else None
-    unobserved = frozenset() if observed else frozenset({Dimension.EFFECTS})
-    efficiency = report.efficiency(run, before)
-    floors, waivers, today = run.suite.floors, run.suite.waivers, run.at.date()
-    verdict = gate.judge(run.scores, floors, waivers, earlier, today, efficiency, unobserved)
-    return report.build_report(run, verdict, before)
 
 
 def _prepared(
@@ -147,10 +113,10 @@ def _evaluate(  # noqa: PLR0913
     config: Settings, folder: Path, suite: Suite, target: Target, repeats: int, fresh: bool, wanted: Wanted
 ) -> JsonObject:
     before = load_baseline(folder, target.baseline, suite)
-    run = _run(suite, target, repeats, fresh, progress=not wanted.as_json and sys.stdout.isatty())
+    run = _run(suite, target, repeats, fresh, progress=sys.stderr.isatty())
     report = judged(run, before, target.observed)
-    why_not = _record(report, config, folder)
-    _deliver(report, before, why_not, config, wanted)
+    why_not = record(report, config, folder)
+    deliver(report, before, why_not, config, wanted)
     return report
 
 
@@ -165,61 +131,6 @@ def _passed_before(folder: Path, suite: Suite, target: Target) -> str | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None
-
-
-def _record(report: JsonObject, config: Settings, folder: Path) -> str | None:
-    """Keep the verdict in the project's database. Returns why not, if not: the verdict stands anyway."""
-    from service.evaluation.report import summary
-
-    if folder.resolve() != (project_root() / "evals" / folder.name).resolve():
-        return "only a suite under evals/ of the project speaks for a release"
-    path = config.database_url.removeprefix("sqlite:///")
-    if path != config.database_url and not Path(path).is_file():
-        return "there is no database yet: run `svc migrate` first"
-    try:
-        with signed_in(Role.OPERATOR) as (database, who):
-            database.write_sync(lambda session: record_report(session, summary(report), who.subject))
-    except (Unavailable, Invalid) as error:  # Invalid: DATABASE_URL itself is wrong
-        return str(error)
-    return None
-
-
-def _deliver(
-    report: JsonObject, before: JsonObject | None, why_not: str | None, config: Settings, wanted: Wanted
-) -> None:
-    """Files hold the report; what is printed also says whether the database has it."""
-    from service.evaluation import report_ci, report_html, report_text
-    from service.evaluation.report import summary
-
-    latest = config.var_dir / "eval"
-    page = report_html.as_html(report, before)
-    texts: list[tuple[Path | None, Callable[[], str]]] = [
-        (latest / "report.json", lambda: _indented(report)),
-        (latest / "report.html", lambda: page),
-        (wanted.out, lambda: _indented(summary(report))),
-        (wanted.html, lambda: page),
-        (wanted.junit, lambda: report_ci.junit(report)),
-        (wanted.markdown, lambda: report_ci.markdown(report, before)),
-    ]
-    for file, text in texts:
-        if file is not None:
-            _write(file, text())
-    if wanted.as_json:
-        print(_indented(report | {"recorded": why_not is None, "not_recorded_because": why_not}), end="")
-        return
-    print(report_text.as_text(report, str(latest / "report.html")))
-    print(f"report: {latest / 'report.json'}, {latest / 'report.html'}")
-    if why_not:
-        print(f"not recorded in the database: {why_not}")
-
-
-def _indented(report: JsonObject) -> str:
-    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -240,7 +151,7 @@ def explained(junit: Path | None = None) -> Iterator[None]:
         if junit:
             from service.evaluation.report_ci import junit_of_problems
 
-            _write(junit, junit_of_problems(problems))
+            write(junit, junit_of_problems(problems))
         sys.exit(HARNESS_FAILED)
 
 

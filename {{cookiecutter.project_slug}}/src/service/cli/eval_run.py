@@ -136,7 +136,7 @@ async def _asked(
 def fingerprint(suite: Suite, target: Target) -> JsonObject:
     """What a verdict depends on, as far as anybody edits it on purpose: the same digest needs no new run.
 
-    Of the code only the versions of contract, rules and guards, and what scores: a report committed beside an edit that
+    Waivers in force today are part of the digest only. Of the code only the versions of contract, rules and guards, and what scores: a report committed beside an edit that
     changes no answer stays valid. Whoever changes answers raises one of those versions (CONTRIBUTING.md).
     """
     code = {**(target.code or {}), "scores": source_digest(*SCORES)}
@@ -147,7 +147,8 @@ def fingerprint(suite: Suite, target: Target) -> JsonObject:
         "parameters": target.parameters or {},
         "code": digest_of(code)[:12],
     }
-    return {**parts, "digest": digest_of(parts)}
+    waived = [w.model_dump(mode="json") for w in suite.waivers if w.until >= datetime.now(UTC).date()]
+    return {**parts, "digest": digest_of({**parts, "waived": waived})}
 
 
 def source_digest(*places: str) -> str:
