@@ -19,10 +19,7 @@ COMMANDS = {
     "audit": ("service.cli.audit:app", "The audit log: verify its chain, export, let go of old rows."),
     "decisions": ("service.cli.decisions:app", "One's full payload; after an outage, ask the model again about many."),
     "privacy": ("service.cli.privacy:app", "What is held of one customer: export it, erase it."),
-    "eval": (
-        "service.cli.eval:app",
-        "Run the evaluation suite and judge it; its cases: lint, add, make of what was seen.",
-    ),
+    "eval": ("service.cli.eval_commands:app", "Run the evaluation suite; exit 1 when it blocks. Baselines and cases."),
     "bench": ("service.cli.bench:bench", "Measure cost per request beside a bare route."),
 }
 OK, WRONG_USE, ENVIRONMENT = 0, 2, 3

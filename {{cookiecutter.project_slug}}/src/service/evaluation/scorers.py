@@ -21,14 +21,13 @@ from service.evaluation.results import Sample
 # What a reply may hold only if the customer wrote it: links, addresses, and anything with a digit in it.
 _DETAIL = re.compile(r"https?://\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[$€£]?\w*\d[\w.,:/-]*", re.IGNORECASE)
 _REFUSES = re.compile(
-    r"\b(?:i|we)(?: am| are|'m|'re)? (?:sorry, but |afraid )?(?:i |we )?"
-    r"(?:can(?:no|')t|cannot|will not|won't|(?:am|are) (?:un|not )able to|must decline to) "
-    r"(?:help|assist|answer|process|comply|respond|do that)",
+    r"\b(?:i|we)(?: am| are|'m|'re)? (?:sorry, but |afraid )?(?:i |we )?(?:can(?:no|')t|cannot|will not|won't"
+    r"|(?:am|are) (?:un|not )able to|must decline to) (?:help|assist|answer|process|comply|respond|do that)",
     re.IGNORECASE,
 )
 _RUDE = re.compile(
-    r"\b(?:stupid|idiot|dumb|shut up|nonsense|your (?:own )?fault|calm down|obviously you|as i (?:already )?(?:said|"
-    r"told you)|whatever|not my problem)\b",
+    r"\b(?:stupid|idiot|dumb|shut up|nonsense|your (?:own )?fault|calm down|obviously you|as i (?:already )?(?:said"
+    r"|told you)|whatever|not my problem)\b",
     re.IGNORECASE,
 )
 _PROMISES = re.compile(
