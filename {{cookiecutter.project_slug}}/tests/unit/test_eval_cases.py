@@ -171,7 +171,7 @@ class TestAdd:
         given = ("-", json.dumps(row)) if place == "-" else (tmp_path / "case.json", None)
         assert svc("add", "--from-json", given[0], "--suite", suite, given=given[1])[0] == 0
         (added,) = [case for case in load_suite(suite).cases if case.id == "injection-direct-2"]
-        assert added.ticket.model_dump(exclude_unset=True) == ticket
+        assert added.ticket.model_dump(exclude_unset=True) == row["ticket"]
 
     @pytest.mark.parametrize(
         ("changed", "complaint"),
