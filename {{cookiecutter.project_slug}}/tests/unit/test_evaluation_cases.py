@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from dev import brain
 from service.application.decision import Prediction, Source
 from service.application.release import Thresholds
 from service.application.triage import policy
 from service.application.triage.contract import Category, TriageOutcome
-from service.evaluation.cases import CaseClass, SuiteError, load_suite, schema
-from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, suite_in
+from service.evaluation.cases import CaseClass, Dimension, schema
+from service.evaluation.results import Sample
+from service.evaluation.scorers import dimensions_of, judge_sample
+from service.evaluation.suites import SuiteError, load_suite
+=======
+from service.application.triage.contract import Category
+from service.evaluation.cases import CaseClass, schema
+from service.evaluation.suites import SuiteError, load_suite
+>>>>>>> 262d6f1a06dd15960c0f1a68f482a2a63e7cc432
+from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, suite_in
 
 SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
 
@@ -90,7 +99,7 @@ class TestLoading:
             (CASE | {"ticket": {"subject": "", "body": " "}}, "case core-one: ticket.body: "),
             (CASE | {"class": "hard"}, "case core-one: class: "),
             (CASE | {"class": "high_stakes"}, "case core-one: Value error, a high_stakes case must expect"),
-            (CASE | {"class": "injection"}, "case core-one: Value error, an injection case must say"),
+            (CASE | {"class": "pii"}, "case core-one: Value error, a case of class pii must say"),
             ("just text", "case number 1: "),
         ],
     )
@@ -111,7 +120,7 @@ class TestLoading:
 
     @pytest.mark.parametrize(
         ("text", "complaint"),
-        [("a: [", "not YAML"), ("\x00", "not YAML"), ("key: value", "must be a list of cases"), ("", "must be a list")],
+        [("a: [", "not YAML"), ("\x00", "not YAML"), ("key: value", "must be a list"), ("", "must be a list")],
     )
     def test_a_file_that_is_no_list_of_cases_is_refused(self, tmp_path, text, complaint):
         suite_in(tmp_path)
@@ -122,9 +131,9 @@ class TestLoading:
     @pytest.mark.parametrize(
         "floors",
         [
-            {"floors": {"category": 0.5}, "zero_tolerance": ["contract"]},
-            FLOORS | {"zero_tolerance": ["contract", "escalation", "injection", "category"]},
-            FLOORS | {"floors": {"category": 1.5, "priority": 0.5, "disposition": 0.5}},
+            {"floors": {"category": 0.5}, "zero_tolerance": ["format"]},
+            FLOORS | {"zero_tolerance": [*FLOORS["zero_tolerance"], "category"]},
+            FLOORS | {"floors": FLOORS["floors"] | {"category": 1.5}},
         ],
         ids=["some dimension unjudged", "judged twice", "above one"],
     )
