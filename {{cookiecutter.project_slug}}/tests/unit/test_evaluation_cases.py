@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from dev import brain
 from service.application.decision import Prediction, Source
 from service.application.release import Thresholds
@@ -16,11 +15,6 @@ from service.evaluation.cases import CaseClass, Dimension, schema
 from service.evaluation.results import Sample
 from service.evaluation.scorers import dimensions_of, judge_sample
 from service.evaluation.suites import SuiteError, load_suite
-=======
-from service.application.triage.contract import Category
-from service.evaluation.cases import CaseClass, schema
-from service.evaluation.suites import SuiteError, load_suite
->>>>>>> 262d6f1a06dd15960c0f1a68f482a2a63e7cc432
 from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, suite_in
 
 SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
