@@ -137,7 +137,7 @@ PRIORITY_CUES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 ENTITY_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("placeholder", re.compile(r"[\[<{]{1,2}(?P<type>[A-Z][A-Z_]*[A-Z])_?\d+[\]>}]{1,2}")),
+    ("placeholder", re.compile(r"[\[<{]{1,2}(?P<type>[A-Z][A-Z_]*[A-Z])(?:_[0-9a-f]+)?_?\d+[\]>}]{1,2}")),
     ("email", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
     ("url", re.compile(r"https?://[^\s<>\"')\]]+")),
     (

@@ -153,6 +153,9 @@ class TestKeepingAnswers:
         assert answers.stored([item], observed=False)
         answers.keep(item, good())
         assert answers.stored([item], observed=True) == {item.key: good()}
+        variant = Item(item.of, "spaces", 1, item.ticket)
+        answers.keep(variant, Sample(answer(), None, 0.1))
+        assert answers.stored([variant], observed=True)
 
     def test_a_line_torn_by_a_kill_costs_that_line_only(self, tmp_path):
         first, second, third = items(repeats=3)

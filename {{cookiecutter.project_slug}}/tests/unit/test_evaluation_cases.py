@@ -15,6 +15,7 @@ from service.evaluation.cases import CaseClass, Dimension, schema
 from service.evaluation.results import Sample
 from service.evaluation.scorers import dimensions_of, judge_sample
 from service.evaluation.suites import SuiteError, load_suite
+from service.inference.screening import normalise
 from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, suite_in
 
 SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
@@ -34,11 +35,13 @@ def shipped():
 
 def failed_by_the_stand_in(case):
     """The dimensions on which the model STAND-IN fails a case, behind the real policy."""
-    said = brain.triage(brain.Ticket(case.ticket.subject, case.ticket.body))
+    said = brain.triage(brain.Ticket(normalise(case.ticket.subject), normalise(case.ticket.body)))
     prediction = Prediction(TriageOutcome.model_validate(said), Source.MODEL, "stand-in")
     desk = policy.disposition(case.ticket, prediction, Thresholds(), auto_allowed=True)
     sample = Sample(answer(desk.value) | {"outcome": said}, None, 0.1)
-    judged = {d: judge_sample(d, case, sample) for d in dimensions_of(case) if d is not Dimension.EFFECTS}
+    # A quote that is none is refused by a guard, and rules answer: not the stand-in's failure to explain.
+    beyond = (Dimension.EFFECTS, Dimension.GROUNDEDNESS)
+    judged = {d: judge_sample(d, case, sample) for d in dimensions_of(case) if d not in beyond}
     return {dimension: verdict.reason for dimension, verdict in judged.items() if not verdict.passed}
 
 
