@@ -96,7 +96,7 @@ class TestFigures:
         assert report["sources"] == {"model": 23}
 
     def test_classes_count_the_cases_that_passed_on_everything(self):
-        report = sample_report(sample_run(wrong={"core-1", "grave"}))
+        report = sample_report(sample_run(wrong={"core-1", "high-stakes-grave"}))
         table = {row["class"]: (row["passed"], row["n"]) for row in report["classes"]}
         assert table["core"] == (18, 19)
         assert table["high_stakes"] == (0, 1)
