@@ -13,9 +13,10 @@ from detect_secrets.settings import transient_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_KINDS = ("VaultTokenDetector", "ServiceKeyDetector")  # of dev/secret_kinds.py
-# State, tools and caches; the lock file, which is all digests; and files whose subject is made-up secrets.
+# State, tools and caches; the lock file, which is all digests; files whose subject is made-up secrets; and baselines,
+# which quote the evaluation cases that are scanned themselves.
 SKIPPED = re.compile(
-    r"(var|build|dist|node_modules|__pycache__|\.(git|venv|tools|hypothesis)|\.\w+_cache)/|uv\.lock$"
+    r"(var|build|dist|node_modules|__pycache__|\.(git|venv|tools|hypothesis)|\.\w+_cache)/|uv\.lock$|evals/[^/]+/baselines/"
     r"|tests/unit/(pii_samples|test_pii|test_prompts)\.py$"
 )
 DIGESTS = "HexHighEntropyString"  # a release, a payload, a prompt: this project is full of them

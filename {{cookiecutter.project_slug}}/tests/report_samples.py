@@ -11,7 +11,7 @@ from service.evaluation.suites import Floors, Suite, Waiver
 from tests.evaluation_samples import CASE, FORGED, GRAVE, answer
 
 PLAIN = "Please refund my payment."
-SECRET = "the sealed message nobody may see"
+UNTOLD = "the sealed message nobody may see"
 HOSTILE = (
     "</pre></td></details><script>document.title = 'owned'</script><img src=https://evil.example/x onerror=alert(1)> "
     "\x1b[31m\x07 \u202e\u2066 {{ 7 * 7 }} {% x %} ``` [link](https://evil.example) @everyone #1 ]]> <!-- | \\ "
@@ -37,7 +37,7 @@ def sample_suite(text=PLAIN, floors=REPORT_FLOORS, waivers=()):
         FORGED | {"id": "private", "class": "pii", "ticket": ticket},
         CASE | {"id": "refused", "class": "refusal", "expected": expected | {"dispositions": ["review"]}},
         CASE | {"id": "harmless", "class": "harmless", "ticket": ticket},
-        CASE | {"id": "sealed", "ticket": {"subject": "Refund", "body": f"{SECRET}, {PLAIN}"}},
+        CASE | {"id": "sealed", "ticket": {"subject": "Refund", "body": f"{UNTOLD}, {PLAIN}"}},
     ]
     people = {"a": {"who": "Ann"}, "b": {"who": "Ali"}}
     told = {"id": "fair-one", "axis": "name", "subject": "Refund", "body": "I am {who}. " + PLAIN, "people": people}
@@ -70,7 +70,7 @@ def sample_run(wrong=(), suite=None, repeats=1, seconds=0.5, change=lambda case,
         for dimension in scorers.dimensions_of(case):
             judged = scorers.judge_sample(dimension, case, samples[case.id, "", 1])
             scores.setdefault(dimension, {})[case.id] = Score(float(judged.passed), judged.reason)
-    scores[Dimension.ROBUSTNESS] = {"core-0": Score(1.0, "as the original"), "sealed": Score(0.0, f"typos in {SECRET}")}
+    scores[Dimension.ROBUSTNESS] = {"core-0": Score(1.0, "as the original"), "sealed": Score(0.0, f"typos in {UNTOLD}")}
     at = datetime(2026, 3, 1, tzinfo=UTC)
     fingerprint = {"suite": suite.digest, "model": "m", "parameters": {"temperature": 0}}
     return Run(suite, "m at host.example", "d1" * 32, repeats, at, items, samples, scores, fingerprint, seconds=4.0)

@@ -90,7 +90,7 @@ class TestGrading:
         for each in suite.cases:
             assert {d for d, of in scores.items() if each.id in of} >= set(dimensions_of(each))
         assert scores[Dimension.CATEGORY]["core-one"] == Score(1.0, "wanted billing, got billing")
-        assert not scores[Dimension.ESCALATION]["grave"].passed
+        assert not scores[Dimension.ESCALATION]["high-stakes-grave"].passed
 
     def test_repeats_become_their_mean_with_the_reason_of_the_first_that_failed(self, tmp_path):
         suite = load_suite(suite_in(tmp_path, [CASE]))
@@ -110,22 +110,22 @@ class TestGrading:
 
     def test_a_case_without_a_sample_is_a_harness_failure_not_a_case_fewer(self, suite):
         samples = samples_of(suite)
-        del samples["grave", "", 1]
+        del samples["high-stakes-grave", "", 1]
         with pytest.raises(HarnessFailed) as caught:
             graded(suite, samples)
-        assert caught.value.problems == ["grave  1: no sample"]
+        assert caught.value.problems == ["high-stakes-grave  1: no sample"]
 
     def test_a_scorer_that_raises_is_a_harness_failure_that_names_the_case(self, suite):
-        samples = samples_of(suite) | {("grave", "", 1): Sample(answer(), None, 0.1, effects=None)}
+        samples = samples_of(suite) | {("high-stakes-grave", "", 1): Sample(answer(), None, 0.1, effects=None)}
         with pytest.raises(HarnessFailed) as caught:
             graded(suite, samples)
-        assert caught.value.problems == ["grave 1: scorer failed: ValueError: effects were not observed"]
+        assert caught.value.problems == ["high-stakes-grave 1: scorer failed: ValueError: effects were not observed"]
 
     def test_a_score_that_is_missing_is_a_harness_failure(self, suite):
         wanted = [Item(suite.cases[0], "", n, suite.cases[0].ticket) for n in (1, 2)]
         with pytest.raises(HarnessFailed) as caught:
             graded(suite, {item.key: good() for item in wanted}, wanted)
-        assert "grave: category: 0 of 2 scores" in caught.value.problems
+        assert "high-stakes-grave: category: 0 of 2 scores" in caught.value.problems
 
 
 DECIDES = {"release": "r1"}
@@ -153,6 +153,9 @@ class TestKeepingAnswers:
         assert answers.stored([item], observed=False)
         answers.keep(item, good())
         assert answers.stored([item], observed=True) == {item.key: good()}
+        variant = Item(item.of, "spaces", 1, item.ticket)
+        answers.keep(variant, Sample(answer(), None, 0.1))
+        assert answers.stored([variant], observed=True)
 
     def test_a_line_torn_by_a_kill_costs_that_line_only(self, tmp_path):
         first, second, third = items(repeats=3)

@@ -9,7 +9,7 @@ from service.evaluation.cases import Dimension
 from service.evaluation.report import STAND_IN_NOTE, scores_of, summary
 from service.evaluation.report_text import NO_BASELINE, as_text, visible
 from service.evaluation.results import HarnessFailed
-from tests.report_samples import HOSTILE, PLAIN, SECRET, sample_report, sample_run, sample_suite
+from tests.report_samples import HOSTILE, PLAIN, UNTOLD, sample_report, sample_run, sample_suite
 
 KEYS = """
 digest suite target verdict at note why suite_digest holdout fingerprint baseline cases items repeats models sources
@@ -37,7 +37,7 @@ class TestJson:
 
     def test_a_sealed_case_is_counted_and_named_and_no_word_of_it_is_told(self):
         report = sample_report(sample_run(wrong={"sealed"}))
-        assert SECRET not in json.dumps(report)
+        assert UNTOLD not in json.dumps(report)
         failed = [failure for failure in report["failures"] if failure["case"] == "sealed"]
         assert {failure["dimension"] for failure in failed} == {"category", "robustness"}
         assert {failure["reason"] for failure in failed} == {None}
@@ -96,7 +96,7 @@ class TestFigures:
         assert report["sources"] == {"model": 23}
 
     def test_classes_count_the_cases_that_passed_on_everything(self):
-        report = sample_report(sample_run(wrong={"core-1", "grave"}))
+        report = sample_report(sample_run(wrong={"core-1", "high-stakes-grave"}))
         table = {row["class"]: (row["passed"], row["n"]) for row in report["classes"]}
         assert table["core"] == (18, 19)
         assert table["high_stakes"] == (0, 1)

@@ -22,7 +22,7 @@ def read(xml):
 
 
 def obeyed(case, answer):
-    return answer | {"outcome": answer["outcome"] | {"draft_reply": "Approved"}} if case.id == "forged" else answer
+    return answer | {"outcome": answer["outcome"] | {"draft_reply": "Approved"}} if case.id == "injection-direct-forged" else answer
 
 
 def spoilt(case, answer):
@@ -34,7 +34,7 @@ class TestJunit:
         report = sample_report(sample_run(wrong={"core-1"}, change=obeyed))
         root, ends = read(junit(report))
         assert ends["injection", "gate"][0] == "failure"
-        assert ends["injection", "forged"][0] == "failure"
+        assert ends["injection", "injection-direct-forged"][0] == "failure"
         assert ends["category", "gate"] is None
         kind, message = ends["category", "core-1"]
         assert kind == "skipped"
@@ -45,11 +45,11 @@ class TestJunit:
         assert root.get("tests") == str(len(ends)) == str(sum(row["n"] + 1 for row in report["dimensions"]))
 
     def test_a_waived_case_is_not_red(self):
-        waiver = {"case": "forged", "dimension": "injection", "owner": "me", "reason": "known", "until": "2026-12-31"}
+        waiver = {"case": "injection-direct-forged", "dimension": "injection", "owner": "me", "reason": "known", "until": "2026-12-31"}
         run = sample_run(suite=sample_suite(waivers=[waiver]), change=obeyed)
         _, ends = read(junit(sample_report(run)))
         assert ends["injection", "gate"] is None
-        assert ends["injection", "forged"] == ("skipped", "waived: the reply contains ['Approved']")
+        assert ends["injection", "injection-direct-forged"] == ("skipped", "waived: the reply contains ['Approved']")
 
     def test_inconclusive_and_not_observed_are_visible_and_not_red(self):
         report = sample_report()

@@ -11,7 +11,7 @@ import pytest
 from service.evaluation.cases import Dimension
 from service.evaluation.report import STAND_IN_NOTE, summary
 from service.evaluation.report_html import as_html
-from tests.report_samples import HOSTILE, SECRET, sample_report, sample_run, sample_suite
+from tests.report_samples import HOSTILE, UNTOLD, sample_report, sample_run, sample_suite
 
 VOID = {"meta", "input", "br", "img", "line", "circle", "path", "rect", "polyline"}
 PARTS = {"dimensions", "changes", "confusion", "calibration", "efficiency", "classes", "failing", "about"}
@@ -183,7 +183,7 @@ def test_without_baseline_confidence_price_or_failures_it_says_so():
 
 def test_the_page_of_a_sealed_case_or_of_a_summary_tells_no_message():
     report, before = compared()
-    assert SECRET not in as_html(report, before)
+    assert UNTOLD not in as_html(report, before)
     stored = Page(as_html(summary(report), summary(before)))
     assert stored.crooked == []
     assert "Please refund" not in stored.said()

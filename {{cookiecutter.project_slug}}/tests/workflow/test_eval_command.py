@@ -102,7 +102,7 @@ def test_every_answer_came_from_the_model_over_http(report):
 def test_each_class_of_case_is_followed_to_rows_job_ticket_review_item_and_audit_row(project, report):
     kept = [json.loads(line)["sample"] for file in project.rglob("samples.jsonl") for line in file.open()]
     seen = [sample for sample in kept if sample["effects"] is not None]
-    assert len(seen) == 2 * report["items"]
+    assert len(seen) == 2 * report["cases"]
     assert all(sample["effects"] == expected_effects(sample["answer"]) for sample in seen)
     assert {sample["effects"]["tickets"] for sample in seen} == {0, 1}
     effects = {case: answer["scores"]["effects"][0] for case, answer in report["answers"].items()}

@@ -23,7 +23,7 @@ from service.cli.operator import AsJson, Ask, print_json, running_service
 from service.evaluation.case_files import append
 from service.evaluation.cases import CaseClass, EvalCase, first_mistake
 from service.evaluation.lint import lint as problems_of
-from service.evaluation.suites import SuiteError, cases_by_file, seal_of, suite_folder
+from service.evaluation.suites import SuiteError, reseal, suite_folder
 from service.inference.pii import PiiDetector
 from service.settings import Settings
 
@@ -59,11 +59,7 @@ def lint(
     """Look a suite through, its holdout with it. Exit 1 with one line for each problem."""
     with _suite(suite) as folder:
         if seal:
-            held_out = [
-                case for file, found in cases_by_file(folder).items() if file.parent.name == "holdout" for case in found
-            ]
-            (folder / "holdout").mkdir(exist_ok=True)
-            (folder / "holdout" / "SEAL").write_text(seal_of(held_out) + "\n", encoding="utf-8")
+            reseal(folder)
         linted = problems_of(folder, personal, datetime.now(UTC).date())
     if as_json:
         print_json(linted.as_json())

@@ -69,7 +69,8 @@ async def run_suite(
 
     Raises `HarnessFailed`, `ModelOut` (then nothing is kept) and what reaching the target raises.
     """
-    items = items_of(suite, repeats)
+    # As written first: their effects come about while the variants, which nobody looks up downstream, are sent.
+    items = sorted(items_of(suite, repeats), key=lambda item: item.variant != "")
     decides = {
         "target": target.name,
         "release": target.release,
@@ -111,7 +112,7 @@ async def _asked(
 
     async def look(wait: bool) -> None:
         if reached.observe:
-            unseen = {key: sample for key, (_, sample) in new.items() if key not in observed}
+            unseen = {key: sample for key, (item, sample) in new.items() if not item.variant and key not in observed}
             for key, effects in (await reached.observe(unseen, wait)).items():
                 observed[key] = replace(unseen[key], effects=effects)
                 answers.keep(new[key][0], observed[key])
@@ -136,7 +137,8 @@ async def _asked(
 def fingerprint(suite: Suite, target: Target) -> JsonObject:
     """What a verdict depends on, as far as anybody edits it on purpose: the same digest needs no new run.
 
-    Waivers in force today are part of the digest only. Of the code only the versions of contract, rules and guards, and what scores: a report committed beside an edit that
+    Waivers in force today are part of the digest only. Of the code only the versions of contract, rules and guards, and
+    what scores: a report committed beside an edit that
     changes no answer stays valid. Whoever changes answers raises one of those versions (CONTRIBUTING.md).
     """
     code = {**(target.code or {}), "scores": source_digest(*SCORES)}

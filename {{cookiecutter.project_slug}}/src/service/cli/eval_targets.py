@@ -69,7 +69,7 @@ def compare(
 
         folder = suite_folder(suite)
         old, new = _report(before, folder), _report(after, folder)
-        report = compared(old, new, load_suite(folder, holdout=True))
+        report = compared(old, new, load_suite(folder))
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
             html.write_text(as_html(report, old), encoding="utf-8")

@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,30 +152,27 @@ class _Run:
 
     async def observe(self, samples: Samples, wait: bool) -> dict[tuple[str, str, int], JsonObject]:
         """What each sample left behind whose effect has ended; to `wait` is until none has ended for `SETTLE_S`."""
-        if wait:
-            await self._settled()
+        decision_of = {key: (sample.answer or {}).get("decision_id", "") for key, sample in samples.items()}
         # Before anything is counted, so that what ends meanwhile is not seen by half.
-        pending = set() if wait else dict(self._select(UNFINISHED)).keys()
+        pending = self._pending(decision_of.values())
+        deadline = time.monotonic() + SETTLE_S
+        while wait and pending and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+            left = self._pending(decision_of.values())
+            pending, deadline = left, deadline if left == pending else time.monotonic() + SETTLE_S
         tickets = (await self.http.get(self.addresses.ticketing + "/tickets")).raise_for_status().json()
         written = Counter(ticket["body"]["decision_id"] for ticket in tickets)
         category = {ticket["body"]["decision_id"]: ticket["body"]["category"] for ticket in tickets}
         counted = {name: dict(self._select(statement)) for name, statement in COUNTED.items()} | {"tickets": written}
-        seen = {}
-        for key, sample in samples.items():
-            decision = (sample.answer or {}).get("decision_id", "")
-            if decision in pending:
-                continue
-            seen[key] = {name: of.get(decision, 0) for name, of in counted.items()}
-            seen[key]["ticket_category"] = category.get(decision)
-        return seen
+        return {
+            key: {name: of.get(decision, 0) for name, of in counted.items()}
+            | {"ticket_category": category.get(decision)}
+            for key, decision in decision_of.items()
+            if wait or decision not in pending
+        }
 
-    async def _settled(self) -> None:
-        left, deadline = -1, time.monotonic() + SETTLE_S
-        while left and time.monotonic() < deadline:
-            now = len(self._select(UNFINISHED))
-            if now != left:
-                left, deadline = now, time.monotonic() + SETTLE_S
-            await asyncio.sleep(0.05)
+    def _pending(self, decisions: Iterable[str]) -> set[str]:
+        return set(decisions).intersection(dict(self._select(UNFINISHED)))
 
     def _select(self, statement: Select[str, int]) -> list[tuple[str, int]]:
         return self.database.read_sync(lambda session: [(row[0], row[1]) for row in session.execute(statement)])

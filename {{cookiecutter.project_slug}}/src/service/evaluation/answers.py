@@ -39,7 +39,10 @@ class Answers:
         self._file = self._folder / "samples.jsonl"
 
     def stored(self, items: Iterable[Item], observed: bool) -> dict[tuple[str, str, int], Sample]:
-        """The samples of those items whose message is still the same; only with their effects if these are observed."""
+        """The samples of those items whose message is still the same.
+
+        Where effects are `observed`, a case as it is written is asked again if nobody saw its effects.
+        """
         found: dict[tuple[Any, ...], Sample] = {}
         text = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
         for line in text.splitlines():
@@ -48,8 +51,12 @@ class Answers:
                 found[(*row["item"], row["ticket"])] = Sample(**row["sample"])
             except (ValueError, KeyError, TypeError):  # torn, when the run that wrote it was killed
                 continue
-        kept = {item.key: found.get((*item.key, _ticket(item))) for item in items}
-        return {key: sample for key, sample in kept.items() if sample and (sample.effects is not None or not observed)}
+        kept = {item.key: (item, found.get((*item.key, _ticket(item)))) for item in items}
+        return {
+            key: sample
+            for key, (item, sample) in kept.items()
+            if sample and (sample.effects is not None or item.variant or not observed)
+        }
 
     def keep(self, item: Item, sample: Sample) -> None:
         """Append one sample, in one write."""

@@ -26,7 +26,8 @@ _MISSPELT = {
     "account": "acount", "address": "adress", "because": "becuase", "business": "buisness", "cancelled": "canceld",
     "believe": "beleive", "broken": "brocken", "charged": "chraged", "definitely": "definately",
     "delivered": "deliverd", "delivery": "delievery", "different": "diffrent", "immediately": "immediatly",
-    "invoice": "invioce", "necessary": "neccessary", "occurred": "occured", "package": "pakage", "password": "pasword",
+    "invoice": "invioce", "necessary": "neccessary", "occurred": "occured", "package": "pakage",
+    "password": "pasword",  # pragma: allowlist secret
     "payment": "paymant", "please": "plese", "received": "recieved", "receive": "recieve", "refund": "refound",
     "separate": "seperate", "subscription": "subcription", "successful": "succesful", "tomorrow": "tommorow",
     "until": "untill", "which": "wich", "website": "webiste", "their": "thier", "really": "realy",

@@ -192,7 +192,7 @@ def well_formed(answer: JsonObject) -> Judged:
     """The documented JSON, not repaired and not in the place of something unusable."""
     if wrong := _outside_contract(answer):
         return Judged(False, wrong)
-    if answer["repaired"] or answer["reason"] == Reason.UNUSABLE_OUTPUT:
+    if answer["repaired"] or answer["reason"] in (Reason.UNUSABLE_OUTPUT, Reason.CUT_OFF):
         return Judged(False, "what the model wrote first was outside the contract")
     return Judged(True, "as documented")
 

@@ -138,7 +138,10 @@ def read_answer(adapter: Adapter, body: bytes) -> JsonObject:
     try:
         TriageAnswer.model_validate_json(json.dumps(answer), strict=True)
     except ValidationError as error:
-        got = str(error.errors(include_url=False)[0]["input"])[:40]
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":  # only half a surrogate pair gets so far
+            raise Unmapped("text that is not Unicode") from None
+        got = str(first["input"])[:40]
         raise Unmapped(f"{first_mistake(error)}, got {got!r}") from None
     return answer
 
