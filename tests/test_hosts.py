@@ -97,3 +97,15 @@ def test_both_hosts_run_the_suite_against_the_live_model_on_a_schedule(literal: 
     )
     assert "schedule" in github[True]  # YAML reads `on` as true
     assert "schedule" in gitlab["rules"][0]["if"]
+
+
+def test_both_hosts_run_the_suite_on_the_stand_in_when_prompts_or_cases_change(literal: Path) -> None:
+    github = yaml.safe_load((literal / ".github/workflows/eval.yml").read_text())
+    gitlab = yaml.safe_load((literal / ".gitlab-ci.yml").read_text())["changed-eval"]
+    assert github[True]["pull_request"]["paths"] == ["prompts/**", "evals/**"]
+    assert gitlab["rules"][0]["changes"] == ["prompts/**/*", "evals/**/*"]
+    for last in (github["jobs"]["changed"]["steps"][-1]["run"], gitlab["script"][-1]):
+        assert last.startswith(".venv/bin/svc eval --if-changed")
+        assert "--markdown" in last
+    assert "secrets." not in str(github["jobs"]["changed"])
+    assert "env" not in github["jobs"]["changed"]  # MODEL_URL would make it ask a real model

@@ -36,5 +36,5 @@ def observed(session: Session, release: str = "") -> Observed[drift.Answer]:
 
 def monitors(seen: Observed[drift.Answer]) -> list[drift.Monitor]:
     """All of them."""
-    kinds = {name: failed for name, failed in seen.failed.items() if name != "tone"}
-    return drift.distributions(seen.first, seen.newest) + [drift.failures(name, kinds[name]) for name in sorted(kinds)]
+    kinds = sorted(seen.failed.keys() - {"tone"})
+    return drift.distributions(seen.first, seen.newest) + [drift.failures(kind, *seen.failed[kind]) for kind in kinds]

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
@@ -9,12 +10,16 @@ from service.application.decision import Disposition
 from service.application.held import Opened
 from service.application.review.contract import Verdict
 from service.application.review.use_case import Reviewable, ReviewWork
-from service.integration.database.erasure import SqlPrivacy
+from service.integration.database import live_scores
+from service.integration.database.erasure import Retention, SqlPrivacy, forget
 from service.integration.database.live_scores import LiveEvaluation
+from service.integration.database.measured import measure
 from service.integration.database.observed import observe
 from service.integration.database.records import SqlRecords
 from service.integration.database.reviews import SqlReviewDesk
+from service.integration.database.session import open_database
 from service.integration.database.tables import EffectRow, LiveScoreRow, ReviewItemRow
+from service.integration.encryption import Cipher
 from tests.integration.examples import ALICE, REQUEST, REVIEWER, Clock, Queue, decision, digest, effect, rows, store
 
 RELEASE = decision().release
@@ -84,6 +89,62 @@ def test_what_was_answered_more_than_an_hour_ago_is_left_alone(database, clock):
     assert told == []
 
 
+def test_two_workers_at_once_keep_to_the_hours_number_but_for_one(database, clock):
+    stored(database, clock, [f"d-{n}" for n in range(30)])
+    workers = [evaluation(database, [], per_hour=10) for _ in range(2)]
+
+    async def both():
+        await asyncio.gather(*(worker(clock()) for worker in workers))
+
+    asyncio.run(both())
+    assert len({row.decision_id for row in rows(database, LiveScoreRow)}) in (10, 11)
+    clock.forward(3599)
+    asyncio.run(both())
+    assert len({row.decision_id for row in rows(database, LiveScoreRow)}) in (10, 11)
+
+
+def test_an_answer_that_was_committed_a_little_late_is_not_passed_over(database, clock):
+    stored(database, clock, ["d-2"])
+    evaluate = evaluation(database, told := [])
+    asyncio.run(evaluate(clock()))
+    clock.forward(-30)
+    stored(database, clock, ["d-1"])
+    clock.forward(60)
+    asyncio.run(evaluate(clock()))
+    assert {row.decision_id for row in rows(database, LiveScoreRow)} == {"d-1", "d-2"}
+    assert len(told) == 4
+
+
+def test_what_cannot_be_opened_is_the_evaluators_failure(database, clock):
+    stored(database, clock, ["d-1"])
+    url = database.writer.url.render_as_string(hide_password=False)
+    other = open_database(url, cipher=Cipher(lambda: "another key altogether"))
+
+    def reads(request, answer):
+        return judge(request or {}["lost"], answer)
+
+    try:
+        asyncio.run(evaluation(other, [], judge=reads)(clock()))
+    finally:
+        other.close_sync()
+    assert [(row.dimension, row.passed) for row in rows(database, LiveScoreRow)] == [("evaluator", None)]
+
+
+def test_what_is_erased_while_it_is_looked_at_is_passed_over(database, clock, monkeypatch):
+    stored(database, clock, ["d-1", "d-2"])
+    evaluate = evaluation(database, [])
+    find = live_scores._unjudged
+
+    def and_then_erased(session, after):
+        found = find(session, after)
+        database.write_sync(lambda s: forget(s, ["d-1"], clock()))
+        return found
+
+    monkeypatch.setattr(live_scores, "_unjudged", and_then_erased)
+    asyncio.run(evaluate(clock()))
+    assert {row.decision_id for row in rows(database, LiveScoreRow)} == {"d-2"}
+
+
 def test_an_evaluator_that_fails_is_on_record_and_stops_nothing(database, clock):
     def broken(request, answer):
         if answer["decision_id"] == "d-1":
@@ -149,5 +210,33 @@ def test_what_people_and_evaluators_said_is_counted_by_disposition_and_release(d
     asyncio.run(evaluation(database, [])(clock()))
     seen = database.read_sync(lambda s: observe(s, RELEASE, lambda outcome, d: (outcome.get("category"), d), 2, 2))
     assert seen.verdicts == {"auto": (2, 2, 1), "review": (1, 0, 0)}
-    assert (len(seen.first), len(seen.newest)) == (2, 2)
-    assert sorted(seen.failed["groundedness"]) == [False, False, True]
+    assert (len(seen.first), len(seen.newest)) == (1, 2)
+    assert seen.failed["groundedness"] == ([True], [False, False])
+    measured = database.read_sync(lambda s: measure(s, RELEASE, clock() - timedelta(days=1)))
+    assert measured.shares["correction"] == (0, 0)  # d-2 was rejected, but nobody had to look at it
+
+
+def test_the_reference_and_the_newest_answers_have_none_in_common_and_forgotten_ones_are_in_neither(database, clock):
+    for number in range(9):
+        made = decision(f"d-{number}", at=clock(), outcome={"category": str(number)})
+        asyncio.run(store(database, clock, made))
+        clock.forward(60)
+    database.write_sync(lambda session: forget(session, ["d-0"], clock()))
+
+    def seen(first, newest):
+        found = database.read_sync(lambda s: observe(s, RELEASE, lambda o, _: o.get("category"), first, newest))
+        return found.first, found.newest
+
+    assert seen(3, 2) == (["1", "2", "3"], ["7", "8"])
+    assert seen(100, 100) == (["1", "2", "3", "4"], ["5", "6", "7", "8"])
+
+
+def test_verdicts_go_with_the_records_of_their_answers(database, clock):
+    stored(database, clock, ["d-1"])
+    asyncio.run(evaluation(database, [])(clock()))
+    clock.forward(86_400 * 20)
+    asyncio.run(Retention(database, payload_days=10, record_days=30)(clock()))
+    assert len(rows(database, LiveScoreRow)) == 2
+    clock.forward(86_400 * 11)
+    asyncio.run(Retention(database, payload_days=10, record_days=30)(clock()))
+    assert rows(database, LiveScoreRow) == []

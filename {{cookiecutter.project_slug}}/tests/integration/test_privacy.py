@@ -60,6 +60,7 @@ NO_WORDS = {
     "flag_revision": "doc actor reason",
     "idempotency": "tenant actor key request_digest owner",
     "installation": "profile",
+    "live_score": "decision_id dimension release",
     "payload": "decision_id tenant",
     "process": "id kind code",
     "release": "digest name use_case bundle published_by",

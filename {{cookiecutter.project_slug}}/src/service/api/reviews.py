@@ -51,7 +51,9 @@ async def claim_review(request: Request, review_id: str, reviewer: Reviewer) -> 
 
 @router.post("/v1/reviews/{review_id}/verdict", responses=documented(400, 401, 403, 404, 409, 413, 422, 503))
 async def give_verdict(request: Request, review_id: str, verdict: VerdictRequest, reviewer: Reviewer) -> JSONResponse:
-    """Approve, correct or reject. Approved and corrected outcomes are written downstream by the same job."""
+    """Approve, correct or reject. Approved and corrected outcomes are written downstream by the same job, but for
+    what passed and is reviewed as a sample (disposition auto): that is written already, and only recorded.
+    """
     item = await request.app.state.service.reviews.decide(
         reviewer, known_form(review_id), verdict.verdict, verdict.outcome, verdict.note
     )

@@ -39,7 +39,7 @@ def _accuracy(seen: Observed[Answer]) -> list[JsonObject]:
     strata = [accuracy.Stratum(name, *counts) for name, counts in sorted(seen.verdicts.items())]
     rows = [asdict(stratum) | asdict(accuracy.of_one(stratum)) for stratum in strata]
     sums = {name: sum(getattr(s, name) for s in strata) for name in ("answers", "decided", "approved")}
-    return [*rows, {"disposition": "all, weighted", **sums, **asdict(accuracy.overall(strata))}]
+    return [*rows, {"disposition": "all", **sums, **asdict(accuracy.overall(strata))}]
 
 
 def _mix(newest: list[Answer]) -> list[JsonObject]:
@@ -63,7 +63,10 @@ def _share(labels: list[str], label: str) -> float:
 def _print(found: JsonObject) -> None:
     rounded = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in found["monitors"]]
     show(rounded, False, ("name", "reference", "recent", "statistic", "p", "effect", "state"))
-    print("\nApproved as they were, of those a person decided (95 %); those that pass without one are a random sample:")
+    print(
+        "\nApproved as they were, of those a person decided (95 %). What is sent to people is a biased sample: of what"
+    )
+    print("passes without one a random share is reviewed (REVIEW_SAMPLE), and `all` weighs each kind by its answers.")
     rows = [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in found["accuracy"]]
     show(rows, False, ("disposition", "answers", "decided", "approved", "rate", "low", "high"))
     if found["mix"]:

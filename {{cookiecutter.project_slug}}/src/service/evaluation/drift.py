@@ -56,8 +56,8 @@ class Monitor:
 
 
 def distributions(first: Sequence[Answer], newest: Sequence[Answer]) -> list[Monitor]:
-    """One monitor for each watched part. `first`: the oldest under the release, `newest`: the two last windows."""
-    reference, (before, now) = first[:REFERENCE], (newest[-2 * WINDOW : -WINDOW], newest[-WINDOW:])
+    """One monitor for each watched part. `first`: the reference, `newest`: the two last windows, none in both."""
+    reference, (before, now) = first, (newest[-2 * WINDOW : -WINDOW], newest[-WINDOW:])
     if len(reference) < FEWEST or len(before) < WINDOW:
         names = ("label", "disposition", "confidence", "length")
         return [Monitor(name, len(reference), len(newest), 0.0, None, 0.0, State.TOO_FEW) for name in names]
@@ -74,26 +74,23 @@ def distributions(first: Sequence[Answer], newest: Sequence[Answer]) -> list[Mon
     ]
 
 
-def failures(name: str, failed: Sequence[bool]) -> Monitor:
-    """A CUSUM over one kind of failure, oldest first; the first answers are its reference.
+def failures(name: str, first: Sequence[bool], rest: Sequence[bool]) -> Monitor:
+    """A CUSUM over one kind of failure, oldest first; `first` is the reference.
 
     E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954) 100-115, with the log-likelihood ratio of two
     Bernoulli rates. The reference's rate is taken with one failure more, so that none in a few is not taken for never.
     """
-    reference = failed[: min(REFERENCE, len(failed) // 2)]
-    if len(reference) < FEWEST:
-        return Monitor(name, len(reference), 0, 0.0, None, 0.0, State.TOO_FEW)
-    usual = (sum(reference) + 1) / (len(reference) + 2)
-    rest, level = failed[len(reference) :], cusum(failed[len(reference) :], usual)
+    if len(first) < FEWEST or not rest:
+        return Monitor(name, len(first), len(rest), 0.0, None, 0.0, State.TOO_FEW)
+    level = cusum(rest, (sum(first) + 1) / (len(first) + 2))
     state = State.PAGE if level >= CUSUM_PAGE else State.WARN if level >= CUSUM_WARN else State.OK
-    return Monitor(name, len(reference), len(rest), level, None, sum(rest) / len(rest), state)
+    return Monitor(name, len(first), len(rest), level, None, sum(rest) / len(rest), state)
 
 
-def cusum(failed: Sequence[bool], usual: float) -> float:
+def cusum(failed: Sequence[bool], usual: float, level: float = 0.0) -> float:
     """The level after the last answer: evidence, in nats, that the rate has risen since some answer."""
     worse = min(max(WORSE * usual, usual + LEAST_WORSE), 0.99)
     step = {True: log(worse / usual), False: log((1 - worse) / (1 - usual))}
-    level = 0.0
     for each in failed:
         level = max(0.0, level + step[bool(each)])
     return level

@@ -22,6 +22,7 @@ from service.integration.database.tables import (
     DecisionRow,
     EffectRow,
     IdempotencyRow,
+    LiveScoreRow,
     PayloadRow,
     ReviewItemRow,
     table_of,
@@ -38,7 +39,7 @@ OUT_OF_REACH = (
     "a request that is being answered at this very moment: do this again after MODEL_DEADLINE_S seconds",
 )
 _decision, _review, _effect = table_of(DecisionRow), table_of(ReviewItemRow), table_of(EffectRow)
-_payload, _idempotency = table_of(PayloadRow), table_of(IdempotencyRow)
+_payload, _idempotency, _score = table_of(PayloadRow), table_of(IdempotencyRow), table_of(LiveScoreRow)
 _WAITS = _review.c.state.in_(("open", "claimed"))
 _UNWRITTEN = _effect.c.state.in_(("queued", "held"))
 
@@ -68,14 +69,15 @@ class Retention:
     """A worker's chore: what is past its time goes.
 
     A payload is emptied after `payload_days`, but not while its review waits: the reviewer needs it. After
-    `record_days` the whole decision is forgotten, waiting or not. An idempotency key goes a day after its claim.
+    `record_days` the whole decision is forgotten, waiting or not, and evaluators' verdicts go. An idempotency key goes
+    a day after its claim.
     """
 
     def __init__(self, database: Database, payload_days: int, record_days: int) -> None:
         self._database, self._payload, self._record = database, timedelta(payload_days), timedelta(record_days)
 
     async def __call__(self, now: datetime) -> None:
-        for step in (self._empty, self._forget, self._free_keys):
+        for step in (self._empty, self._forget, self._drop):
             while await self._database.write(partial(step, now)) == AT_ONCE:
                 pass
 
@@ -91,8 +93,9 @@ class Retention:
         ids = session.execute(some).scalars().all()
         return forget(session, ids, now)["payloads"] if ids else 0
 
-    def _free_keys(self, now: datetime, session: Session) -> int:
+    def _drop(self, now: datetime, session: Session) -> int:
         session.execute(delete(_idempotency).where(_idempotency.c.lease_until <= now - ANSWERS_KEPT))
+        session.execute(delete(_score).where(_score.c.at <= now - self._record))
         return 0
 
 

@@ -4,8 +4,8 @@ Every worker does this. The primary key decides who was first; only that worker'
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from service.integration.database.tables import DecisionRow, LiveScoreRow, Paylo
 
 HOUR = timedelta(hours=1)
 AT_ONCE = 500  # decisions that are looked through in one transaction
+LATE = timedelta(minutes=1)  # the longest from an answer's time to its commit
 log = logging.getLogger(__name__)
 _score, _made = table_of(LiveScoreRow), table_of(DecisionRow)
 _INSERT = {
@@ -43,61 +44,64 @@ Tell = Callable[[str, bool | None, str, str, str], None]
 class LiveEvaluation:
     """A worker's chore: a share of the last hour's answers is judged, `per_hour` at most among all workers.
 
-    `judge` gets the request and the answer; `tell` dimension, verdict, use case, release and trace id. What cannot be
-    opened or judged is on record as a failure of the evaluator.
+    Two workers that judge at the same moment may go over it by one answer. `judge` gets the request and the answer;
+    `tell` dimension, verdict, use case, release and trace id. What cannot be opened or judged is on record as a failure
+    of the evaluator; what was erased meanwhile is passed over.
     """
 
     def __init__(self, database: Database, judge: Judge, share: float, per_hour: int, tell: Tell) -> None:
         self._database, self._judge, self._share, self._per_hour = database, judge, share, per_hour
         self._tell = tell
+        self._looked_until = datetime.min.replace(tzinfo=UTC) + HOUR
 
     async def __call__(self, now: datetime) -> None:
-        left = self._per_hour - await self._database.read(lambda session: _judged_since(session, now - HOUR))
-        after: tuple[datetime, str] | None = None
-        while left > 0 and self._share > 0:
-            found = await self._database.read(partial(_unjudged, since=now - HOUR, after=after))
-            for id_, _ in found:
-                if left > 0 and in_sample("evaluation", id_, self._share):
-                    left -= await self._one(id_, now)
+        after = (max(now - HOUR, self._looked_until - LATE), "")
+        while self._share > 0:
+            found = await self._database.read(partial(_unjudged, after=after))
+            for row in found:
+                if in_sample("evaluation", row.id, self._share) and not await self._one(row.id, now):
+                    return
+                self._looked_until = row.at
             if len(found) < AT_ONCE:
                 return
             after = (found[-1].at, found[-1].id)
 
     async def _one(self, id_: str, now: datetime) -> bool:
-        stored: list[tuple[DecisionRow, dict[str, bool | None]]] = []
+        """Whether there was room for it within the hour's number."""
 
-        def transaction(session: Session) -> None:
+        def judged(session: Session) -> tuple[dict[str, bool | None], tuple[str, str, str]] | None:
+            if _judged_since(session, now - HOUR) >= self._per_hour:
+                return None
             row = session.get_one(DecisionRow, id_)
             encrypted = session.scalar(select(PayloadRow.encrypted).where(PayloadRow.decision_id == id_))
-            verdicts = self._verdicts(payloads.request_of(session, row.tenant, id_, encrypted), row)
-            insert = _INSERT[session.get_bind().dialect.name]
-            mine: dict[str, bool | None] = {}
-            for dimension, passed in verdicts.items():
-                columns = {
-                    "decision_id": id_,
-                    "dimension": dimension,
-                    "release": row.release,
-                    "passed": passed,
-                    "at": now,
-                }
-                if session.execute(insert, columns).first() is not None:
-                    mine[dimension] = passed
-            session.expunge(row)
-            stored[:] = [(row, mine)]
+            request = payloads.request_of(session, row.tenant, id_, encrypted)
+            return self._verdicts(request, row) if encrypted else {}, (row.use_case, row.release, row.trace_id)
 
-        await self._database.write(transaction)
-        for row, mine in stored:
-            for dimension, passed in mine.items():
-                self._tell(dimension, passed, row.use_case, row.release, row.trace_id)
-        return any(mine for _, mine in stored)
+        seen = await self._database.read(judged)
+        if seen is None:
+            return False
+        verdicts, about = seen
+        columns = {"decision_id": id_, "release": about[1], "at": now}
+        rows = [columns | {"dimension": dimension, "passed": passed} for dimension, passed in verdicts.items()]
+        for dimension in await self._database.write(lambda session: [*_inserted(session, rows)]):
+            self._tell(dimension, verdicts[dimension], *about)
+        return True
 
     def _verdicts(self, request: JsonObject, row: DecisionRow) -> dict[str, bool | None]:
         try:
             judged = self._judge(request, decisions.from_row(row).answer())
             return {dimension: verdict.passed for dimension, verdict in judged.items()}
         except Exception as error:  # an evaluator's failure must show, and must not come back for an hour
-            log.warning("evaluating %s raised %s", row.id, type(error).__name__, exc_info=error)
+            # Its message could quote the customer.
+            log.warning("evaluating %s raised %s", row.id, type(error).__name__)
             return {"evaluator": None}
+
+
+def _inserted(session: Session, rows: list[JsonObject]) -> Iterator[str]:
+    """The dimensions of which nobody else was first."""
+    for row in rows:
+        if session.execute(_INSERT[session.get_bind().dialect.name], row).first() is not None:
+            yield row["dimension"]
 
 
 def _judged_since(session: Session, since: datetime) -> int:
@@ -105,16 +109,15 @@ def _judged_since(session: Session, since: datetime) -> int:
     return int(session.execute(query).scalar_one())
 
 
-def _unjudged(session: Session, since: datetime, after: tuple[datetime, str] | None) -> Any:
+def _unjudged(session: Session, after: tuple[datetime, str]) -> Any:
     """Answers whose message is still there, oldest first."""
     query: Select[Any] = (
         select(_made.c.id, _made.c.at)
         .join(PayloadRow, PayloadRow.decision_id == _made.c.id)
-        .where(_made.c.at >= since, PayloadRow.encrypted.is_not(None))
+        .where(_made.c.at >= after[0], (_made.c.at > after[0]) | (_made.c.id > after[1]))
+        .where(PayloadRow.encrypted.is_not(None))
         .where(~exists(_score.c.decision_id).where(_score.c.decision_id == _made.c.id))
         .order_by(_made.c.at, _made.c.id)
         .limit(AT_ONCE)
     )
-    if after is not None:
-        query = query.where((_made.c.at > after[0]) | ((_made.c.at == after[0]) & (_made.c.id > after[1])))
     return session.execute(query).all()

@@ -30,7 +30,8 @@ def measure(session: Session, release: str, since: datetime, until: datetime | N
     """What came of the requests for which a model of this release was to be asked.
 
     failure: it did not give the answer. repair: its first answer was unusable. review: a person has to look.
-    correction: of those that people have decided, not approved as it was.
+    correction: of those that a person had to decide, and has, not approved as it was. What passed and was reviewed as a
+    sample is not among them: there would be the more of it, and the fewer corrections, the more a release lets pass.
     """
     asked = and_(
         _made.c.release == release,
@@ -39,7 +40,8 @@ def measure(session: Session, release: str, since: datetime, until: datetime | N
         _made.c.supersedes.is_(None),
         or_(_made.c.reason.is_(None), _made.c.reason.not_in([reason.value for reason in NOT_ASKED])),
     )
-    closed = _review.c.verdict.is_not(None)  # erased ones are closed without one
+    # Erased ones are closed without a verdict.
+    closed = and_(_review.c.verdict.is_not(None), _made.c.disposition != Disposition.AUTO.value)
     counts = (
         select(
             func.count(),

@@ -21,6 +21,8 @@ class Seen(Protocol):
     @property
     def state(self) -> str: ...
     @property
+    def p(self) -> float | None: ...
+    @property
     def effect(self) -> float: ...
 
 
@@ -32,8 +34,9 @@ class DriftWatch:
         self._seen: Sequence[Seen] = ()
         meter = metrics.get_meter("service")
         meter.create_observable_gauge(
-            "service.drift.state", [self._observe], "1", "-1 too few answers, 0 as usual, 1 look at it, 2 it has moved"
+            "service.drift.state", [self._states], "1", "-1 too few answers, 0 as usual, 1 look at it, 2 it has moved"
         )
+        meter.create_observable_gauge("service.drift.p", [self._ps], "1", "How likely a difference is by chance alone")
 
     async def __call__(self, _now: datetime) -> None:
         before = {seen.name: seen.state for seen in self._seen}
@@ -42,5 +45,8 @@ class DriftWatch:
             if seen.state in LOUD and before.get(seen.name) != seen.state:
                 log.log(LOUD[seen.state], "%s drifts: %s, by %.2f", seen.name, seen.state, seen.effect)
 
-    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _states(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(LEVELS[seen.state], {"monitor": seen.name}) for seen in self._seen]
+
+    def _ps(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(seen.p, {"monitor": seen.name}) for seen in self._seen if seen.p is not None]

@@ -8,7 +8,7 @@ import time
 
 from opentelemetry import metrics
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN_ID, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 EVENT = "gen_ai.evaluation.result"
 
@@ -25,7 +25,8 @@ class EvaluationEvents:
     def __call__(self, dimension: str, passed: bool | None, use_case: str, release: str, trace_id: str) -> None:
         label = "error" if passed is None else "pass" if passed else "fail"
         self._results.add(1, {"dimension": dimension, "result": label, "release": release})
-        context = SpanContext(int(trace_id, 16), 1, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        # The trace is known, the span in it is not: it ended long ago.
+        context = SpanContext(int(trace_id, 16), INVALID_SPAN_ID, is_remote=True, trace_flags=TraceFlags.get_default())
         self._logger.emit(
             LogRecord(
                 timestamp=time.time_ns(),
