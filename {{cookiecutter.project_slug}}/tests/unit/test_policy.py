@@ -89,6 +89,27 @@ def test_an_ordinary_message_names_nothing_high_stakes():
     assert not is_high_stakes(TICKET)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "The issue you mentioned is back.",
+        "Which pressure regulator fits the cylinder?",
+        "Der Versand betrug 4,90 Euro.",
+        "Avez-vous un couteau à avocat ?",
+        "He probado a reiniciarlo y la pegatina no se ha adherido.",
+        "Ładowanie prądem 2 A trwa zbyt długo.",
+        "Nothing poisonous please, I want to live with my slugs.",
+    ],
+)
+def test_a_look_alike_of_a_high_stakes_word_is_none(body):
+    assert not is_high_stakes(Ticket(subject="", body=body))
+
+
+def test_line_breaks_and_curly_apostrophes_hide_no_high_stakes_word():
+    assert is_high_stakes(Ticket(subject="", body="I will go\n  to the\npolice."))
+    assert is_high_stakes(Ticket(subject="", body="I don’t\nwant to live."))
+
+
 @given(tickets, predictions, thresholds, st.booleans())
 @settings(deadline=None)
 def test_urgent_always_escalates(ticket, prediction, limits, auto_allowed):
