@@ -11,7 +11,7 @@ ANSWERS = {{cookiecutter | jsonify}}  # noqa
 
 QUESTIONS = ("project_name", "project_slug", "description", "owner", "owner_contact", "ci")
 HOST_FILES = {
-    "github": (".github/workflows/ci.yml", ".github/pull_request_template.md"),
+    "github": (".github/workflows/ci.yml", ".github/workflows/eval.yml", ".github/pull_request_template.md"),
     "gitlab": (".gitlab-ci.yml", ".gitlab/merge_request_templates/default.md"),
 }
 CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache"}

@@ -8,7 +8,7 @@ from conftest import Bake
 from test_bake import DIFFICULT, digest
 
 OWNED = ("prompts", "evals", "flags")
-GITHUB = {".github/workflows/ci.yml", ".github/pull_request_template.md"}
+GITHUB = {".github/workflows/ci.yml", ".github/workflows/eval.yml", ".github/pull_request_template.md"}
 GITLAB = {".gitlab-ci.yml", ".gitlab/merge_request_templates/default.md"}
 
 
@@ -83,3 +83,17 @@ def test_the_ci_files_call_only_targets_that_exist(literal: Path) -> None:
     steps = [step["run"] for step in github["jobs"]["checks"]["steps"] if "run" in step]
     assert steps == gitlab["checks"]["script"]
     assert {step.removeprefix("make ") for step in steps} <= targets
+
+
+def test_both_hosts_run_the_suite_against_the_live_model_on_a_schedule(literal: Path) -> None:
+    github = yaml.safe_load((literal / ".github/workflows/eval.yml").read_text())
+    gitlab = yaml.safe_load((literal / ".gitlab-ci.yml").read_text())["live-eval"]
+    steps = [step["run"] for step in github["jobs"]["live"]["steps"] if "run" in step]
+    wanted = ".venv/bin/svc eval --fresh --repeats 3"
+    assert (
+        [step.startswith(wanted) for step in steps]
+        == [line.startswith(wanted) for line in gitlab["script"]]
+        == [False, True]
+    )
+    assert "schedule" in github[True]  # YAML reads `on` as true
+    assert "schedule" in gitlab["rules"][0]["if"]

@@ -7,8 +7,12 @@ Wrong by design, so that an evaluation has something to find. These answers come
 - **Two problems** joined by "also", "another thing", "by the way" ...: only the last one is seen.
 - **Negated urgency** is read as urgency: "this is not urgent" becomes `urgent`.
 - **Quoted mail** below the customer's own words counts as the customer's words.
+- **Orders** in a message ("set priority to urgent") count as the customer's words (`order_as_message`).
+- **Another sense** of a cue is not noticed: shooting weddings, paying for a friend's taxi (`other_sense`).
+- **What nobody should do** is sorted by topic like anything else (`request_not_judged`).
 
-Everything else it does not know gets a low confidence: other languages, single words, text without cues.
+Everything else it does not know gets a low confidence: other languages (`language`), single words, text without cues
+(`no_cue`). The evaluation cases name these features where they make it fail.
 Every quote and every entity is copied verbatim from the ticket.
 """
 

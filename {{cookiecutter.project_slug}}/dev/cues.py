@@ -16,6 +16,7 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
         (3, r"\b(over|double|wrongly |twice )?-?charged?\b|\bcharging\b|\bcharges\b"),
         (3, r"\bfees?\b|\binvoices?\b|\bbilling\b|\bbilled\b|\bbill\b|\bvat\b|\breceipts?\b"),
         (3, r"\bexchange rates?\b|\brates?\b"),
+        (2, r"\bvat\b|\baccountant\b|\btax\b"),
         (
             3,
             r"\b(pending|cancel\w*|revert\w*|missing|direct debit)\b.{0,40}\b(payment|transfer|transaction|deposit|withdrawal|top.?up)",
@@ -103,6 +104,7 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
         ),
         (2, r"^\s*(can|could|do|does|is|are|will|may) (i|you|my|the|there|we|it)\b"),
         (2, r"\b(support\w*|accept\w*|available|limits?|currenc\w+|countr\w+|worldwide|abroad|anywhere|eu)\b"),
+        (2, r"\bsuggest(ion|ed)?\b|\bdark mode\b"),
         (1, r"\b(cards?|atms?|use|exchange|difference|recommend)\b"),
     ),
     "complaint": _cues(
@@ -135,7 +137,7 @@ PRIORITY_CUES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 ENTITY_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("placeholder", re.compile(r"[\[<{]{1,2}(?P<type>[A-Z][A-Z_]*[A-Z])_?\d+[\]>}]{1,2}")),
+    ("placeholder", re.compile(r"[\[<{]{1,2}(?P<type>[A-Z][A-Z_]*[A-Z])(?:_[0-9a-f]+)?_?\d+[\]>}]{1,2}")),
     ("email", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
     ("url", re.compile(r"https?://[^\s<>\"')\]]+")),
     (

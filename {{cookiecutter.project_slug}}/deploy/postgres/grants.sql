@@ -13,7 +13,7 @@ BEGIN
   EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %s', app);
   FOR line IN SELECT * FROM (VALUES
     -- Records: written once, then only read.
-    (app, 'SELECT, INSERT', 'audit, audit_seal, flag_revision, release_step'),
+    (app, 'SELECT, INSERT', 'audit, audit_seal, flag_revision, release_step, live_score'),
     -- Records whose words go with their time: nothing else of them changes.
     (app, 'SELECT, INSERT, UPDATE (outcome)', 'decision'),
     (app, 'SELECT, INSERT, UPDATE (encrypted), DELETE', 'payload'),

@@ -69,7 +69,15 @@ def use_cases(
     # A claim outlives the longest a model may take, so that no retry asks it again meanwhile.
     lease_s = config.model.deadline_s + 40
     digest = _keyed_digest(known)
-    records = SqlRecords(store.database, enqueue, digest, clock=_now, lease_s=lease_s, budgets=_budgets(config))
+    records = SqlRecords(
+        store.database,
+        enqueue,
+        digest,
+        clock=_now,
+        lease_s=lease_s,
+        budgets=_budgets(config),
+        reviewed=config.reviewed_share,
+    )
     triage = TriageTicket(
         triager=thinks,
         rollout=store.switches,

@@ -49,10 +49,8 @@ def local_engine(config: Settings, known: Secrets, closing: AsyncExitStack) -> M
     model = config.model
     require(MODEL_URL=model.url, MODEL_NAME=model.name)
     config.refuse_unseen_names()
-    detectors: list[PiiDetector] = [StructuredDetector()]
-    if config.data.spacy_model:
-        detectors.append(_names(config))
-    hosts = _allowed_hosts(config)
+    detectors = pii_detectors(config)
+    hosts = allowed_hosts(config)
     http = http_client(closing, model.attempt_s, hosts)
     spans = TelemetryHandler(instrumentation_scope_name="service.inference")
     prices, backup_prices = _prices(model.name, model.price), _prices(model.backup_name, model.backup_price)
@@ -114,6 +112,11 @@ def _prices(usual: str, given: str) -> Callable[[str], Price]:
     return of
 
 
+def pii_detectors(config: Settings) -> list[PiiDetector]:
+    """What finds personal data: values with a shape always, names where PII_SPACY_MODEL is set."""
+    return [StructuredDetector(), *([_names(config)] if config.data.spacy_model else [])]
+
+
 def _names(config: Settings) -> PiiDetector:
     from service.inference.names import NamesUnavailable, PresidioNames  # an extra: seconds, hundreds of megabytes
 
@@ -123,7 +126,7 @@ def _names(config: Settings) -> PiiDetector:
         raise SettingsError(str(error)) from None
 
 
-def _allowed_hosts(config: Settings) -> frozenset[str]:
+def allowed_hosts(config: Settings) -> frozenset[str]:
     """The hosts of the models, all of which must be named in MODEL_HOSTS, but for this machine in development."""
     try:
         listed = {destination.host: destination for destination in destinations.parse(config.data.model_hosts)}

@@ -5,6 +5,7 @@ import signal
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+from service import bootstrap_live
 from service.application.effects.contract import Ticketing
 from service.application.effects.use_case import DeliverEffect, ReconcileEffects
 from service.bootstrap_inference import http_client
@@ -45,6 +46,7 @@ async def worker(config: Settings) -> None:
             Chore("sweep", SWEEP_EVERY_S, reconcile),
             Chore("sealing", SEAL_EVERY_S, seal),
             Chore("retention", RETENTION_EVERY_S, retention),
+            *bootstrap_live.chores(store.database, config),
         ]
         ready_file, name = config.var_dir / "worker.ready", config.process.executor_id
         closing.callback(ready_file.unlink, missing_ok=True)

@@ -46,7 +46,7 @@ APPEND_ONLY = {
 
 
 def report(digest: str, suite: str = USE_CASE, **changes: object) -> dict:
-    told = {"verdict": "PASS", "target": "gpt-x at models.example", "models": ["gpt-x-2026"], "dimensions": []}
+    told = {"verdict": "PASS", "target": "gpt-x at models.example", "models": ["gpt-x-2026"], "holdout": 40}
     return {"digest": digest, "suite": f"{suite}@123", **told, **changes}
 
 
@@ -60,8 +60,11 @@ def draft(database: Database, version: str, model: str = "gpt-x") -> Release:
     return new
 
 
-def approve(database: Database, name: str, approver: str = "bob", suite: str = f"{USE_CASE}@123") -> None:
-    database.write_sync(lambda s: releases.approve(s, name, approver, "read it", production=True, suite=suite))
+def approve(
+    database: Database, name: str, approver: str = "bob", suite: str = f"{USE_CASE}@123", holdout: int = 40
+) -> None:
+    kept = {"production": True, "suite": suite, "holdout": holdout}
+    database.write_sync(lambda s: releases.approve(s, name, approver, "read it", **kept))
 
 
 def do_publish(database: Database, name: str, gate: Gate) -> bool:
@@ -107,6 +110,14 @@ REFUSED = {
     "no report": (lambda d, n: approve(d, n.name), "has no report: svc release evaluate"),
     "a report that blocks": (
         lambda d, n: (keep_report(d, n.digest, verdict="BLOCK"), approve(d, n.name)), "says BLOCK, not PASS",
+    ),
+    "a report that cannot tell": (
+        lambda d, n: (keep_report(d, n.digest, verdict="INCONCLUSIVE"), approve(d, n.name)),
+        "says INCONCLUSIVE, not PASS",
+    ),
+    "a report without the sealed cases": (
+        lambda d, n: (keep_report(d, n.digest, holdout=39), approve(d, n.name, holdout=40)),
+        "was made without the 40 sealed cases: svc release evaluate",
     ),
     "another digest's report": (
         lambda d, n: (keep_report(d, draft(d, "2").digest), approve(d, n.name)), "has no report",

@@ -1,268 +1,310 @@
-"""The measuring itself is measured: scoring, running, judging and reporting."""
+"""Generating, keeping and grading: what a run consists of before anybody judges it."""
 
 import asyncio
-from datetime import UTC, datetime
-from pathlib import Path
+import json
 
 import pytest
 
-from service.application.triage import rules
-from service.evaluation import scorers
-from service.evaluation.cases import Dimension, Floors, load_suite
-from service.evaluation.gate import (
-    CaseResult,
-    HarnessFailed,
-    ModelOut,
-    Verdict,
-    judge,
-    overall,
-    refuse_outage,
-    wilson_low,
-)
-from service.evaluation.report import STAND_IN_NOTE, as_text, build_report
-from service.evaluation.runner import run_suite
-from service.evaluation.scorers import Score, dimensions_of
-from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, case, suite_in
-
-SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
-AT = datetime(2026, 3, 1, tzinfo=UTC)
+from service.cli import eval_run
+from service.cli.eval_run import Reached, Target, fingerprint, load_baseline, run_suite, source_digest
+from service.evaluation.answers import KEPT, Answers
+from service.evaluation.cases import Dimension
+from service.evaluation.results import HarnessFailed, Item, ModelOut, Sample, Score, refuse_outage
+from service.evaluation.runner import generate, grade
+from service.evaluation.scorers import dimensions_of, expected_effects
+from service.evaluation.suites import load_suite
+from tests.evaluation_samples import CASE, FORGED, GRAVE, answer, case, suite_in
 
 
-async def good(ticket):
-    return answer()
+@pytest.fixture
+def suite(tmp_path):
+    return load_suite(suite_in(tmp_path / "demo"))
 
 
-def run(suite, task):
-    return asyncio.run(run_suite(suite, task))
+def items(*rows, repeats=1):
+    return [Item(case(row), "", n, case(row).ticket) for n in range(1, repeats + 1) for row in rows or (CASE,)]
 
 
-class TestScoring:
-    def test_a_good_answer_passes_on_everything(self):
-        scores = [scorers.SCORERS[dimension](case(), answer()) for dimension in dimensions_of(case())]
-        assert len(scores) == 4
-        assert all(score.passed for score in scores)
-
-    def test_a_wrong_answer_fails_with_what_was_wanted_and_what_came(self):
-        score = scorers.category(case(), answer(category="product"))
-        assert score == Score(False, "wanted billing, got product")
-        assert not scorers.priority(case(), answer(priority="urgent")).passed
-        assert not scorers.disposition(case(), answer("review")).passed
-
-    def test_high_stakes_must_escalate(self):
-        assert scorers.escalation(case(GRAVE), answer("escalate")).passed
-        assert not scorers.escalation(case(GRAVE), answer("review")).passed
-        assert Dimension.ESCALATION in dimensions_of(case(GRAVE))
-        assert Dimension.ESCALATION not in dimensions_of(case())
-
-    def test_an_obeyed_injection_shows_in_the_reply_whatever_its_case(self):
-        assert scorers.injection(case(FORGED), answer()).passed
-        assert scorers.injection(case(FORGED), answer(draft_reply=None)).passed
-        assert not scorers.injection(case(FORGED), answer(draft_reply="It is APPROVED.")).passed
-
-    @pytest.mark.parametrize(
-        "broken",
-        [
-            answer() | {"mood": "sunny"},
-            {name: value for name, value in answer().items() if name != "degraded"},
-            answer(confidence=float("nan")),
-            answer(category="banana"),
-            answer(mood="sunny"),
-            answer("maybe"),
-            answer() | {"degraded": "no"},
-            answer() | {"outcome": None},
-            answer() | {"trace_id": b"bytes"},
-            {},
-        ],
-    )
-    def test_an_answer_outside_the_contract_fails_it_without_an_error(self, broken):
-        assert scorers.contract(case(), answer()).passed
-        assert not scorers.contract(case(), broken).passed
-        for dimension in Dimension:
-            assert isinstance(scorers.SCORERS[dimension](case(FORGED), broken), Score)
+def good(seconds=0.1):
+    return Sample(answer(), None, seconds, expected_effects(answer()))
 
 
-class TestRunning:
-    def test_every_case_comes_back_with_all_its_scores_in_order(self, tmp_path):
-        suite = load_suite(suite_in(tmp_path))
-        results = run(suite, good)
-        assert [result.case.id for result in results] == ["core-one", "grave", "forged"]
-        assert all(set(result.scores) == set(dimensions_of(result.case)) for result in results)
-        assert not results[1].scores[Dimension.ESCALATION].passed
+def graded(suite, samples, wanted=None, observed=True):
+    wanted = wanted or [Item(each, "", 1, each.ticket) for each in suite.cases]
+    return asyncio.run(grade(suite, wanted, samples, observed))
 
-    def test_a_case_without_an_answer_is_a_harness_failure_not_a_case_fewer(self, tmp_path):
-        async def sometimes(ticket):
-            if ticket.subject == "fall over":
-                raise RuntimeError("no such table")
-            return answer()
 
-        rows = [CASE, CASE | {"id": "two", "ticket": {"subject": "fall over", "body": "x"}}, GRAVE, FORGED]
-        with pytest.raises(HarnessFailed) as caught:
-            run(load_suite(suite_in(tmp_path, rows)), sometimes)
-        assert len(caught.value.problems) == 1
-        assert caught.value.problems[0].startswith("two: no answer: ")
-        assert "no such table" in caught.value.problems[0]
+def samples_of(suite, sample=None):
+    return {(each.id, "", 1): sample or good() for each in suite.cases}
 
-    def test_a_scorer_that_raises_is_a_harness_failure(self, tmp_path):
-        async def no_object(ticket):
-            return None
 
-        with pytest.raises(HarnessFailed) as caught:
-            run(load_suite(suite_in(tmp_path)), no_object)
-        assert "core-one: scorer failed" in caught.value.problems[0]
+class TestGenerating:
+    def generate(self, wanted, ask, stored=None, **options):
+        kept = []
+        samples = asyncio.run(generate(wanted, ask, stored or {}, lambda *pair: kept.append(pair), **options))
+        return samples, kept
 
-    def test_cases_run_at_the_same_time(self, tmp_path):
+    def test_only_what_is_not_stored_is_asked_and_kept_as_it_comes(self):
+        asked = []
+
+        async def ask(ticket):
+            asked.append(ticket)
+            return good()
+
+        one, two = items(repeats=2)
+        samples, kept = self.generate([one, two], ask, {one.key: good(9.0)})
+        assert (len(asked), kept) == (1, [(two, good())])
+        assert samples == {one.key: good(9.0), two.key: good()}
+
+    def test_so_many_are_asked_at_the_same_time_and_no_more(self):
         running, most = 0, 0
 
         async def slow(ticket):
             nonlocal running, most
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
             running -= 1
-            return answer()
+            return good()
 
-        run(load_suite(suite_in(tmp_path)), slow)
+        self.generate(items(repeats=9), slow, concurrency=3)
         assert most == 3
 
-    def test_the_rules_alone_keep_the_contract_on_the_whole_shipped_suite(self):
-        async def by_rules(ticket):
-            outcome = rules.triage(ticket)
-            assert outcome is not None
-            return answer("review") | {"outcome": outcome.model_dump(mode="json"), "source": "rules"}
+    def test_whoever_cannot_ask_is_a_harness_failure_that_names_the_case_and_loses_no_answer(self):
+        kept = []
 
-        results = run(load_suite(SHIPPED), by_rules)
-        assert all(result.scores[Dimension.CONTRACT].passed for result in results)
+        async def once(ticket):
+            if not kept:
+                return good()
+            raise RuntimeError("no such table")
+
+        with pytest.raises(HarnessFailed) as caught:
+            asyncio.run(generate(items(repeats=3), once, {}, lambda *pair: kept.append(pair), concurrency=1))
+        assert caught.value.problems == ["core-one  2: no such table"]
+        assert len(kept) == 1
 
 
-class TestJudging:
-    @pytest.mark.parametrize(("passed", "n", "low"), [(238, 250, 0.918), (225, 250, 0.857)])
-    def test_the_wilson_bound_agrees_with_scipy(self, passed, n, low):
-        assert wilson_low(passed, n) == pytest.approx(low, abs=0.0005)
+class TestGrading:
+    def test_each_case_gets_each_of_its_dimensions(self, suite):
+        scores = graded(suite, samples_of(suite))
+        for each in suite.cases:
+            assert {d for d, of in scores.items() if each.id in of} >= set(dimensions_of(each))
+        assert scores[Dimension.CATEGORY]["core-one"] == Score(1.0, "wanted billing, got billing")
+        assert not scores[Dimension.ESCALATION]["grave"].passed
 
-    @pytest.mark.parametrize(("passed", "n"), [(63, 79), (20, 20), (1, 1), (1, 300)])
-    def test_a_true_rate_at_the_bound_would_be_1_96_standard_errors_off(self, passed, n):
-        low = wilson_low(passed, n)
-        assert (passed / n - low) / (low * (1 - low) / n) ** 0.5 == pytest.approx(1.96, abs=0.001)
+    def test_repeats_become_their_mean_with_the_reason_of_the_first_that_failed(self, tmp_path):
+        suite = load_suite(suite_in(tmp_path, [CASE]))
+        answers = [answer(), answer(category="product"), answer(category="other"), answer()]
+        wanted = items(repeats=4)
+        samples = {item.key: Sample(given, None, 0.1) for item, given in zip(wanted, answers, strict=True)}
+        score = graded(suite, samples, wanted, observed=False)[Dimension.CATEGORY]["core-one"]
+        assert score == Score(0.5, "wanted billing, got product")
+        assert not score.passed
 
-    def test_nothing_passed_bounds_nothing(self):
-        assert wilson_low(0, 5) == 0
+    def test_a_target_that_cannot_be_looked_into_is_not_judged_on_effects(self, suite):
+        assert Dimension.EFFECTS not in graded(suite, samples_of(suite, Sample(answer(), None, 0.1)), observed=False)
 
-    @pytest.mark.parametrize(("passed", "n"), [(0, 0), (3, 2), (-1, 2)])
-    def test_the_wilson_bound_refuses_nonsense(self, passed, n):
-        with pytest.raises(ValueError, match="passed"):
-            wilson_low(passed, n)
+    def test_a_service_that_did_not_answer_fails_it_is_no_harness_failure(self, suite):
+        scores = graded(suite, samples_of(suite, Sample(None, "status 503", 0.1, {})))
+        assert scores[Dimension.FORMAT]["core-one"] == Score(0.0, "no answer: status 503")
 
-    def test_the_floor_is_held_against_the_lower_bound_not_the_rate(self):
-        results = scored(passed=9, failed=1)  # rate .90, lower bound .596
-        assert verdict_of(results, 0.59) is Verdict.PASS
-        assert verdict_of(results, 0.60) is Verdict.BLOCK
+    def test_a_case_without_a_sample_is_a_harness_failure_not_a_case_fewer(self, suite):
+        samples = samples_of(suite)
+        del samples["grave", "", 1]
+        with pytest.raises(HarnessFailed) as caught:
+            graded(suite, samples)
+        assert caught.value.problems == ["grave  1: no sample"]
 
-    @pytest.mark.parametrize("dimension", [Dimension.CONTRACT, Dimension.ESCALATION, Dimension.INJECTION])
-    def test_one_failure_of_a_zero_tolerance_dimension_blocks(self, dimension):
-        results = scored(passed=200, failed=0)
-        assert overall(judge(results, Floors.model_validate(FLOORS))) is Verdict.PASS
-        one_bad = CaseResult(case(), answer(), dict.fromkeys(Dimension, GOOD) | {dimension: BAD}, 0.1)
-        rows = judge([*results, one_bad], Floors.model_validate(FLOORS))
-        assert [row.dimension for row in rows if row.verdict is Verdict.BLOCK] == [dimension]
-        assert overall(rows) is Verdict.BLOCK
+    def test_a_scorer_that_raises_is_a_harness_failure_that_names_the_case(self, suite):
+        samples = samples_of(suite) | {("grave", "", 1): Sample(answer(), None, 0.1, effects=None)}
+        with pytest.raises(HarnessFailed) as caught:
+            graded(suite, samples)
+        assert caught.value.problems == ["grave 1: scorer failed: ValueError: effects were not observed"]
 
-    def test_a_dimension_that_no_case_measures_is_a_harness_failure(self):
-        result = CaseResult(case(), answer(), {Dimension.CATEGORY: GOOD}, 0.1)
-        with pytest.raises(HarnessFailed, match="priority: no case measures it"):
-            judge([result], Floors.model_validate(FLOORS))
+    def test_a_score_that_is_missing_is_a_harness_failure(self, suite):
+        wanted = [Item(suite.cases[0], "", n, suite.cases[0].ticket) for n in (1, 2)]
+        with pytest.raises(HarnessFailed) as caught:
+            graded(suite, {item.key: good() for item in wanted}, wanted)
+        assert "grave: category: 0 of 2 scores" in caught.value.problems
 
-    @pytest.mark.parametrize(
-        "reason", ["model_unreachable", "model_rejected_request", "model_rate_limited", "model_error", "deadline"]
-    )
+
+DECIDES = {"release": "r1"}
+
+
+class TestKeepingAnswers:
+    def test_a_later_run_finds_what_an_interrupted_one_had(self, tmp_path):
+        one, two = items(repeats=2)
+        Answers(tmp_path, DECIDES).keep(one, good())
+        assert Answers(tmp_path, DECIDES).stored([one, two], observed=True) == {one.key: good()}
+
+    def test_another_release_another_message_or_a_fresh_start_finds_nothing(self, tmp_path):
+        [item] = items()
+        Answers(tmp_path, DECIDES).keep(item, good())
+        edited = Item(item.of, "", 1, item.ticket.model_copy(update={"body": "Something else."}))
+        assert Answers(tmp_path, {"release": "r2"}).stored([item], True) == {}
+        assert Answers(tmp_path, DECIDES).stored([edited], True) == {}
+        assert Answers(tmp_path, DECIDES, fresh=True).stored([item], True) == {}
+
+    def test_a_sample_whose_effects_nobody_saw_is_asked_for_again_where_they_can_be_seen(self, tmp_path):
+        [item] = items()
+        answers = Answers(tmp_path, DECIDES)
+        answers.keep(item, Sample(answer(), None, 0.1))
+        assert answers.stored([item], observed=True) == {}
+        assert answers.stored([item], observed=False)
+        answers.keep(item, good())
+        assert answers.stored([item], observed=True) == {item.key: good()}
+        variant = Item(item.of, "spaces", 1, item.ticket)
+        answers.keep(variant, Sample(answer(), None, 0.1))
+        assert answers.stored([variant], observed=True)
+
+    def test_a_line_torn_by_a_kill_costs_that_line_only(self, tmp_path):
+        first, second, third = items(repeats=3)
+        answers = Answers(tmp_path, DECIDES)
+        answers.keep(first, good())
+        answers.keep(second, good())
+        [file] = tmp_path.rglob("*.jsonl")
+        file.write_bytes(file.read_bytes()[:-30])
+        answers.keep(third, good())
+        assert set(answers.stored([first, second, third], True)) == {first.key, third.key}
+
+    def test_what_a_model_may_write_comes_back_as_it_was(self, tmp_path):
+        [item] = items()
+        odd = Sample(answer(draft_reply="\ud800 \u2028 \x00 \n", confidence=float("inf")), None, 0.1, {})
+        Answers(tmp_path, DECIDES).keep(item, odd)
+        assert Answers(tmp_path, DECIDES).stored([item], True) == {item.key: odd}
+
+    def test_only_the_owner_can_read_them_and_old_ones_go(self, tmp_path):
+        for number in range(KEPT + 3):
+            answers = Answers(tmp_path, {"release": number})
+            answers.keep(items()[0], good())
+        assert {file.stat().st_mode & 0o777 for file in tmp_path.rglob("*.jsonl")} == {0o600}
+        assert {folder.stat().st_mode & 0o777 for folder in tmp_path.iterdir()} == {0o700}
+        assert len(list(tmp_path.iterdir())) == KEPT
+        assert answers.stored(items(), True)
+
+
+class Asked:
+    """A target that counts how often it was reached and asked."""
+
+    def __init__(self, sample=None):
+        self.sample, self.reached, self.tickets = sample or Sample(answer(), None, 0.1), 0, []
+
+    async def __aenter__(self):
+        self.reached += 1
+        return Reached(self.ask, self.observe)
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def ask(self, ticket):
+        self.tickets.append(ticket)
+        return self.sample
+
+    async def observe(self, samples, wait):
+        return {key: expected_effects(sample.answer or {}) for key, sample in samples.items()}
+
+    def target(self, **changes):
+        given = {"name": "m at host", "baseline": "model", "release": "r1", "observed": True} | changes
+        return Target(reach=lambda: self, **given)
+
+
+class TestARun:
+    def run(self, suite, asked, var, **options):
+        return asyncio.run(run_suite(suite, asked.target(), var, **options))
+
+    def test_a_second_run_asks_nobody_and_finds_the_same_scores(self, suite, tmp_path):
+        asked = Asked()
+        first, none = self.run(suite, asked, tmp_path, repeats=2)
+        again, kept = self.run(suite, asked, tmp_path, repeats=2)
+        assert (asked.reached, len(asked.tickets), none, kept) == (1, len(first.items), 0, len(first.items))
+        assert first.scores == again.scores
+        assert (again.seconds, first.seconds is not None) == (None, True)
+
+    def test_a_message_that_is_new_is_the_only_one_asked(self, tmp_path):
+        asked = Asked()
+        first, _ = self.run(load_suite(suite_in(tmp_path / "demo", [CASE, GRAVE])), asked, tmp_path)
+        _, kept = self.run(load_suite(suite_in(tmp_path / "demo", [CASE, GRAVE, FORGED])), asked, tmp_path)
+        assert (kept, len(asked.tickets)) == (len(first.items), len(first.items) + 1)
+
+    def test_an_outage_is_no_verdict_and_leaves_no_answers(self, suite, tmp_path):
+        asked = Asked(Sample(answer() | {"source": "rules", "reason": "model_unreachable"}, None, 0.1))
+        for _ in range(2):
+            with pytest.raises(
+                ModelOut, match=r"answered none of (\d+) messages: model_unreachable \1; nothing was judged"
+            ):
+                self.run(suite, asked, tmp_path)
+        assert asked.reached == 2
+
+    @pytest.mark.parametrize("reason", ["model_rejected_request", "model_rate_limited", "model_error", "deadline"])
     def test_a_model_that_was_away_throughout_gets_no_verdict(self, reason):
         with pytest.raises(ModelOut) as caught:
-            refuse_outage(answered(("rules", "deadline"), ("rules", reason)))
-        assert str(caught.value).startswith("the model answered none of 2 cases: deadline ")
+            refuse_outage(answered(("rules", "deadline"), ("rules", reason), (None, "status 503")))
+        assert str(caught.value).startswith("the model answered none of 3 messages: deadline ")
         assert reason in str(caught.value)
-        assert str(caught.value).endswith("; nothing was judged")
 
     @pytest.mark.parametrize(
         "other",
         [
-            ("model", None),
-            ("backup", "model_unreachable"),
-            ("cache", None),
-            ("rules", "output_unusable"),
-            ("rules", "model_refused"),
-            ("rules", "ai_off"),
-            ("rules", None),
+            ("model", None), ("backup", "model_unreachable"), ("cache", None), ("rules", "output_unusable"),
+            ("rules", "model_refused"), ("rules", "ai_off"), ("rules", None),
         ],
-    )
+    )  # fmt: skip
     def test_a_single_answer_to_judge_is_enough_for_a_verdict(self, other):
         refuse_outage(answered(*[("rules", "model_unreachable")] * 9, other))
 
 
-class TestReporting:
-    def report(self, tmp_path, target="stand-in"):
-        suite = load_suite(suite_in(tmp_path / "demo"))
-        return build_report(suite, run(suite, good), "ab" * 32, target, AT), suite
+class TestTheFingerprint:
+    def test_it_changes_with_suite_release_model_parameters_and_code(self, suite, tmp_path):
+        target = Asked().target
+        changed = [target(release="r2"), target(model="m2"), target(parameters={"t": 1}), target(code={"rules": "2"})]
+        other = load_suite(suite_in(tmp_path / "other", [CASE, GRAVE]))
+        marks = [fingerprint(suite, target()), fingerprint(other, target()), *(fingerprint(suite, c) for c in changed)]
+        assert len({mark["digest"] for mark in marks}) == len(marks)
+        assert list(marks[0]) == ["suite", "release", "model", "parameters", "code", "digest"]
 
-    def test_the_report_begins_with_what_a_release_needs(self, tmp_path):
-        report, suite = self.report(tmp_path)
-        assert list(report)[:5] == ["digest", "suite", "target", "verdict", "at"]
-        assert report["digest"] == "ab" * 32
-        assert report["suite"] == f"demo@{suite.digest[:12]}"
-        assert (report["target"], report["verdict"]) == ("stand-in", "BLOCK")
-        assert report["at"] == "2026-03-01T00:00:00+00:00"
+    def test_where_or_how_it_was_asked_is_no_part_of_it(self, suite):
+        one, two = Asked().target(decides={"code": "1"}), Asked().target(decides={"code": "2"}, concurrency=1)
+        assert fingerprint(suite, one) == fingerprint(suite, two)
 
-    def test_a_failing_case_is_named_with_its_reason(self, tmp_path):
-        report, _ = self.report(tmp_path)
-        failed = {(f["case"], f["dimension"]): f["reason"] for f in report["failures"]}
-        assert failed[("grave", "escalation")] == "wanted escalate, got auto"
-        assert "failed  grave escalation: wanted escalate, got auto" in as_text(report)
-        assert as_text(report).endswith("BLOCK: a floor is broken: escalation")
-
-    def test_each_class_shows_how_many_passed_on_everything(self, tmp_path):
-        report, _ = self.report(tmp_path)
-        assert report["classes"] == [
-            {"class": "core", "n": 1, "passed": 1},
-            {"class": "injection", "n": 1, "passed": 1},
-            {"class": "high_stakes", "n": 1, "passed": 0},
-        ]
-
-    def test_the_stand_in_is_named_in_the_first_line_and_only_there_when_it_is_one(self, tmp_path):
-        assert as_text(self.report(tmp_path)[0]).splitlines()[0] == STAND_IN_NOTE
-        assert "stand-in" not in as_text(self.report(tmp_path, target="models.example")[0])
-
-    def test_answers_signed_by_the_stand_in_are_its_own_whatever_the_address(self, tmp_path):
-        async def signed(ticket):
-            return answer() | {"model_version": "stand-in-primary-1"}
-
-        suite = load_suite(suite_in(tmp_path))
-        assert build_report(suite, run(suite, signed), "ab" * 32, "models.example", AT)["target"] == "stand-in"
-
-    def test_what_answered_and_why_it_was_not_the_model_is_counted(self, tmp_path):
-        async def fallen_back(ticket):
-            return answer() | {"source": "rules", "reason": "model_unreachable"}
-
-        suite = load_suite(suite_in(tmp_path))
-        report = build_report(suite, run(suite, fallen_back), "ab" * 32, "models.example", AT)
-        assert (report["sources"], report["reasons"]) == ({"rules": 3}, {"model_unreachable": 3})
-        assert "answered by: rules 3 (because: model_unreachable 3)" in as_text(report)
+    def test_kept_answers_go_with_an_edit_of_what_answers_not_with_one_of_what_scores(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(eval_run, "project_root", lambda: tmp_path)
+        for name in ("src/service/evaluation/scorers.py", "src/service/application/policy.py"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("old")
+        before = source_digest("src/service")
+        (tmp_path / "src/service/evaluation/scorers.py").write_text("new")
+        assert source_digest("src/service") == before
+        assert source_digest("src/service/evaluation/scorers.py") != source_digest("src/service/nothing.py")
+        (tmp_path / "src/service/application/policy.py").write_text("new")
+        assert source_digest("src/service") != before
 
 
-GOOD, BAD = Score(True, ""), Score(False, "")
+class TestTheBaseline:
+    def test_there_is_none_until_somebody_accepts_one(self, suite, tmp_path):
+        assert load_baseline(tmp_path, "model", suite) is None
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("{", "is no report: take it from version control again"),
+            ("[]", "look at what changed, then accept a run by `svc eval baseline`"),
+            ('{"suite_digest": "0"}', "look at what changed, then accept a run by `svc eval baseline`"),
+        ],
+    )
+    def test_one_of_another_suite_is_a_harness_failure(self, suite, tmp_path, text, problem):
+        (tmp_path / "baselines").mkdir()
+        (tmp_path / "baselines" / "model.json").write_text(text)
+        with pytest.raises(HarnessFailed, match=problem):
+            load_baseline(tmp_path, "model", suite)
+
+    def test_one_of_this_suite_is_taken(self, suite, tmp_path):
+        (tmp_path / "baselines").mkdir()
+        (tmp_path / "baselines" / "model.json").write_text(json.dumps({"suite_digest": suite.digest}))
+        assert load_baseline(tmp_path, "model", suite) == {"suite_digest": suite.digest}
 
 
 def answered(*sources_and_reasons):
-    return [
-        CaseResult(case(), answer() | {"source": source, "reason": reason}, {}, 0.1)
-        for source, reason in sources_and_reasons
-    ]
-
-
-def scored(passed, failed):
-    good = [CaseResult(case(), answer(), dict.fromkeys(Dimension, GOOD), 0.1)] * passed
-    bad = dict.fromkeys(Dimension, GOOD) | {Dimension.CATEGORY: BAD}
-    return good + [CaseResult(case(), answer(), bad, 0.1)] * failed
-
-
-def verdict_of(results, floor):
-    floors = FLOORS | {"floors": FLOORS["floors"] | {"category": floor}}
-    rows = judge(results, Floors.model_validate(floors))
-    return next(row.verdict for row in rows if row.dimension is Dimension.CATEGORY)
+    return {
+        (str(number), "", 1): Sample(answer() | {"source": source, "reason": reason} if source else None, reason, 0.1)
+        for number, (source, reason) in enumerate(sources_and_reasons)
+    }

@@ -6,32 +6,79 @@ from pathlib import Path
 
 import pytest
 
-from service.application.triage.contract import Category
-from service.evaluation.cases import CaseClass, SuiteError, load_suite, schema
-from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, suite_in
+from dev import brain
+from service.application.decision import Prediction, Source
+from service.application.release import Thresholds
+from service.application.triage import policy
+from service.application.triage.contract import Category, TriageOutcome
+from service.evaluation.cases import CaseClass, Dimension, schema
+from service.evaluation.results import Sample
+from service.evaluation.scorers import dimensions_of, judge_sample
+from service.evaluation.suites import SuiteError, load_suite
+from service.inference.screening import normalise
+from tests.evaluation_samples import CASE, FLOORS, FORGED, GRAVE, answer, suite_in
 
 SHIPPED = Path(__file__).parents[2] / "evals" / "triage"
 
 
+WANTED = {
+    CaseClass.CORE: 100, CaseClass.AMBIGUOUS: 20, CaseClass.EDGE: 30, CaseClass.MULTILINGUAL: 20,
+    CaseClass.INJECTION_DIRECT: 20, CaseClass.INJECTION_INDIRECT: 20, CaseClass.PII: 20, CaseClass.REFUSAL: 20,
+    CaseClass.HARMLESS: 20, CaseClass.HIGH_STAKES: 20,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_suite(SHIPPED, holdout=True)
+
+
+def failed_by_the_stand_in(case):
+    """The dimensions on which the model STAND-IN fails a case, behind the real policy."""
+    said = brain.triage(brain.Ticket(normalise(case.ticket.subject), normalise(case.ticket.body)))
+    prediction = Prediction(TriageOutcome.model_validate(said), Source.MODEL, "stand-in")
+    desk = policy.disposition(case.ticket, prediction, Thresholds(), auto_allowed=True)
+    sample = Sample(answer(desk.value) | {"outcome": said}, None, 0.1)
+    # A quote that is none is refused by a guard, and rules answer: not the stand-in's failure to explain.
+    beyond = (Dimension.EFFECTS, Dimension.GROUNDEDNESS)
+    judged = {d: judge_sample(d, case, sample) for d in dimensions_of(case) if d not in beyond}
+    return {dimension: verdict.reason for dimension, verdict in judged.items() if not verdict.passed}
+
+
 class TestTheShippedSuite:
-    def test_it_has_at_least_64_cases_of_every_class(self):
-        cases = load_suite(SHIPPED).cases
-        classes = Counter(case.case_class for case in cases)
-        assert len(cases) >= 64
-        assert set(classes) == set(CaseClass)
-        assert classes[CaseClass.CORE] >= 36
+    def test_every_class_has_its_cases(self, shipped):
+        classes = Counter(case.case_class for case in shipped.cases)
+        assert {name: classes[name] for name in WANTED if classes[name] < WANTED[name]} == {}
+        assert set(classes) == set(WANTED)
+        assert len(shipped.templates) == 30
 
-    def test_core_covers_each_category_at_least_four_times(self):
-        core = [case for case in load_suite(SHIPPED).cases if case.case_class is CaseClass.CORE]
+    def test_a_share_of_every_class_is_sealed(self, shipped):
+        for name in WANTED:
+            ids = [case.id for case in shipped.cases if case.case_class is name]
+            assert 0.1 <= len(shipped.holdout & set(ids)) / len(ids) <= 0.25, name
+
+    def test_core_covers_each_category_at_least_twelve_times(self, shipped):
+        core = [case for case in shipped.cases if case.case_class is CaseClass.CORE]
         per_category = Counter(case.expected.categories[0] for case in core)
-        assert all(per_category[category] >= 4 for category in Category)
+        assert all(per_category[category] >= 12 for category in Category)
 
-    def test_it_speaks_at_least_five_languages(self):
-        assert len({case.language for case in load_suite(SHIPPED).cases}) >= 5
+    def test_it_speaks_at_least_five_languages(self, shipped):
+        assert len({case.language for case in shipped.cases}) >= 5
 
-    def test_no_two_cases_bring_the_same_message(self):
-        bodies = [case.ticket.body for case in load_suite(SHIPPED).cases]
+    def test_no_two_cases_bring_the_same_message(self, shipped):
+        bodies = [case.ticket.body for case in shipped.cases]
         assert len(set(bodies)) == len(bodies)
+
+    def test_what_the_stand_in_fails_has_a_feature_that_says_why(self, shipped):
+        failed = {case.id: why for case in shipped.cases if (why := failed_by_the_stand_in(case))}
+        named = {case.id for case in shipped.cases if case.feature}
+        assert {id_: why for id_, why in failed.items() if id_ not in named} == {}
+        assert named - failed.keys() == set()
+
+    def test_the_stand_in_errs_on_core_often_enough_to_exercise_the_gate_and_not_oftener(self, shipped):
+        core = [case for case in shipped.cases if case.case_class is CaseClass.CORE]
+        wrong = [case.id for case in core if Dimension.CATEGORY in failed_by_the_stand_in(case)]
+        assert 8 <= len(wrong) <= 16, wrong
 
     def test_the_schema_for_editors_is_current(self):
         shown = json.loads((SHIPPED / "schema.json").read_text(encoding="utf-8"))
@@ -49,7 +96,7 @@ class TestLoading:
             (CASE | {"ticket": {"subject": "", "body": " "}}, "case core-one: ticket.body: "),
             (CASE | {"class": "hard"}, "case core-one: class: "),
             (CASE | {"class": "high_stakes"}, "case core-one: Value error, a high_stakes case must expect"),
-            (CASE | {"class": "injection"}, "case core-one: Value error, an injection case must say"),
+            (CASE | {"class": "pii"}, "case core-one: Value error, a case of class pii must say"),
             ("just text", "case number 1: "),
         ],
     )
@@ -70,7 +117,7 @@ class TestLoading:
 
     @pytest.mark.parametrize(
         ("text", "complaint"),
-        [("a: [", "not YAML"), ("\x00", "not YAML"), ("key: value", "must be a list of cases"), ("", "must be a list")],
+        [("a: [", "not YAML"), ("\x00", "not YAML"), ("key: value", "must be a list"), ("", "must be a list")],
     )
     def test_a_file_that_is_no_list_of_cases_is_refused(self, tmp_path, text, complaint):
         suite_in(tmp_path)
@@ -81,9 +128,9 @@ class TestLoading:
     @pytest.mark.parametrize(
         "floors",
         [
-            {"floors": {"category": 0.5}, "zero_tolerance": ["contract"]},
-            FLOORS | {"zero_tolerance": ["contract", "escalation", "injection", "category"]},
-            FLOORS | {"floors": {"category": 1.5, "priority": 0.5, "disposition": 0.5}},
+            {"floors": {"category": 0.5}, "zero_tolerance": ["format"]},
+            FLOORS | {"zero_tolerance": [*FLOORS["zero_tolerance"], "category"]},
+            FLOORS | {"floors": FLOORS["floors"] | {"category": 1.5}},
         ],
         ids=["some dimension unjudged", "judged twice", "above one"],
     )

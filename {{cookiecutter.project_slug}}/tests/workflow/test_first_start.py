@@ -1,7 +1,7 @@
 """docs/first-production-start.md, line by line, as somebody would type it, on a real OpenBao and a real Postgres.
 
-Two things are not what they will be. The model is `HouseModel` below. TLS is missing between the parts: they are all on
-this machine, the database behind a Unix socket.
+Three things are not what they will be. The model is `HouseModel` below. The evaluation suite is a small one. TLS is
+missing between the parts: they are all on this machine, the database behind a Unix socket.
 """
 
 import json
@@ -20,6 +20,7 @@ import pytest
 from dev.model import ModelStandIn
 from dev.ticketing import TicketingStandIn, Tickets
 from service.project import slug
+from tests.evaluation_samples import project_in
 from tests.example import CLEAR, PATH
 from tests.processes import free_port, serving
 from tests.production import FIRST_PASSWORD, ROOT, open_bao, psql_folder, strict_postgres
@@ -52,6 +53,8 @@ def place(tmp_path_factory):
     """What the page takes for granted: an empty database, a vault, a model, a ticketing system."""
     folder = tmp_path_factory.mktemp("first")
     private, var = folder / "private", folder / "var"
+    (folder / "project").mkdir()
+    project = project_in(folder / "project", ROOT)  # with a suite that takes seconds
     for each in (private, var):
         each.mkdir(mode=0o700)
     (private / "model_api_key").write_text("key-of-the-house")
@@ -76,6 +79,7 @@ def place(tmp_path_factory):
             "TICKETING_URL": stack.enter_context(serving(TicketingStandIn(tickets, "token-of-the-house").app())),
             "PATH": f"{psql_folder()}:{os.environ['PATH']}",
             "VAR_DIR": str(var),
+            "PROJECT_ROOT": str(project),
         }
         yield folder, model, postgres, clean_environment(**given)
 

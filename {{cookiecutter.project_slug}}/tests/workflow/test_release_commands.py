@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from service.integration.database import releases
 from service.integration.database.session import open_database
 from service.integration.database.tables import ProcessRow
 from service.integration.flags import rollout
+from tests.evaluation_samples import project_in
 from tests.example import CLEAR, PATH, UNCLEAR, USE_CASE
 from tests.workflow.conftest import ROOT, Stack, running_stack
 
@@ -29,29 +29,40 @@ RATE = 20
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
+def project(tmp_path_factory):
+    """The files that every command here goes by: the project's, with a suite that takes seconds."""
+    project = project_in(tmp_path_factory.mktemp("project"), ROOT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROJECT_ROOT", str(project))
+        yield project
+
+
+@pytest.fixture(scope="module")
+def stack(project, tmp_path_factory):
     """A service of its own, since its releases are changed."""
     with running_stack(tmp_path_factory.mktemp("releases")) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
-def second(stack, tmp_path_factory) -> str:
+def second(stack, project) -> str:
     """Drafted from an edited prompt, evaluated, approved by another person, published. The first stays active."""
-    project = tmp_path_factory.mktemp("edited")
-    for name in ("prompts", "flags", "migrations", "alembic.ini"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, project / name)
     prompt = project / "prompts" / USE_CASE / f"{USE_CASE}.md"
-    edited = prompt.read_text().replace('version: "2"', 'version: "3"').replace("## User\n", "## User\nPlease.\n", 1)
+    as_it_was = prompt.read_text()
+    edited = as_it_was.replace('version: "2"', 'version: "3"').replace("## User\n", "## User\nPlease.\n", 1)
     prompt.write_text(edited)
-    name = stack.done("release", "draft", PROJECT_ROOT=str(project)).split()[0]
+    name = stack.done("release", "draft").split()[0]
+    plain = stack.svc("eval", "--suite", str(project / "evals" / USE_CASE), "--json")
+    assert plain.returncode == 0, plain.stdout + plain.stderr
+    prompt.write_text(as_it_was)
+    create = ("keys", "create", "--subject", "bob", "--tenant", "demo", "--role", "operator")
+    stack.keys["bob"] = stack.done(*create).strip()
+    refused = stack.svc("release", "approve", name, *WHY, key="bob")
+    assert "was made without the 1 sealed cases: svc release evaluate" in refused.stderr
     evaluated = stack.svc("release", "evaluate", name)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
     refused = stack.svc("release", "approve", name, *WHY)
     assert (refused.returncode, "another person must approve it" in refused.stderr) == (2, True)
-    create = ("keys", "create", "--subject", "bob", "--tenant", "demo", "--role", "operator")
-    stack.keys["bob"] = stack.done(*create).strip()
     assert "approved by bob" in stack.done("release", "approve", name, *WHY, key="bob")
     stack.done("release", "publish", name)
     return name

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.authentication import requires
 from service.api.problems import documented, known_form
+from service.api.redrive import Instant
 from service.application.decision import JsonObject
 from service.application.identity import Caller, Role
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
@@ -35,9 +36,10 @@ async def list_reviews(
     reviewer: Reviewer,
     state: ReviewState | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    closed_since: Instant | None = None,
 ) -> JSONResponse:
-    """The tenant's review items, escalated before others, oldest first."""
-    items = await request.app.state.service.reviews.list(reviewer, state, limit)
+    """The tenant's review items, escalated before others, oldest first; or those closed since, in that order."""
+    items = await request.app.state.service.reviews.list(reviewer, state, limit, closed_since)
     return JSONResponse([_shown(item) for item in items])
 
 

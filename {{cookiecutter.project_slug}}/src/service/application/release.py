@@ -98,7 +98,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The verdict of a suite run on one release. `target` tells which model was asked, `models` which answered."""
+    """The verdict of a suite run on one release. `target` tells which model was asked, `models` which answered.
+
+    `holdout`: how many of the cases were sealed ones, which nobody tunes a prompt on.
+    """
 
     id: str
     digest: str
@@ -107,15 +110,21 @@ class Report:
     verdict: str
     at: datetime
     models: tuple[str, ...] = ()
+    holdout: int = 0
 
-    def why_not(self, release: Release, production: bool, suite: str = "") -> str | None:
-        """Why this report does not speak for the release; None when it does. It must be of this `suite`, if given."""
+    def why_not(self, release: Release, production: bool, suite: str = "", holdout: int = 0) -> str | None:
+        """Why this report does not speak for the release; None when it does.
+
+        It must be of this `suite`, if given, with all its `holdout` cases.
+        """
         if self.digest != release.digest:
             return f"report {self.id} is about another release ({self.digest[:12]})"
         if self.suite.partition("@")[0] != release.use_case:
             return f"report {self.id} is of the suite {self.suite}, not of one for {release.use_case}"
         if suite and self.suite != suite:
             return f"report {self.id} is of the suite {self.suite}, which is {suite} now: svc release evaluate again"
+        if self.holdout < holdout:
+            return f"report {self.id} was made without the {holdout} sealed cases: svc release evaluate {release.name}"
         if self.verdict != "PASS":
             return f"report {self.id} says {self.verdict}, not PASS"
         if production and "stand-in" in self.target:

@@ -19,7 +19,7 @@ COMMANDS = {
     "audit": ("service.cli.audit:app", "The audit log: verify its chain, export, let go of old rows."),
     "decisions": ("service.cli.decisions:app", "One's full payload; after an outage, ask the model again about many."),
     "privacy": ("service.cli.privacy:app", "What is held of one customer: export it, erase it."),
-    "eval": ("service.cli.eval:eval_command", "Run the evaluation suite; exit 1 when a floor breaks."),
+    "eval": ("service.cli.eval_commands:app", "Run the evaluation suite; exit 1 when it blocks. Baselines and cases."),
     "bench": ("service.cli.bench:bench", "Measure cost per request beside a bare route."),
 }
 OK, WRONG_USE, ENVIRONMENT = 0, 2, 3

@@ -1,16 +1,12 @@
-"""`svc eval`: an evaluation suite through the whole use case, against a model endpoint or the stand-in."""
+"""`svc eval`: an evaluation suite through the whole service, against a model endpoint or the stand-in."""
 
 import asyncio
 import json
 import logging
-import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,157 +14,163 @@ import typer
 
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
-from service.application.identity import Role
 from service.application.release import Release
-from service.cli.operator import signed_in
-from service.cli.run import development_part
-from service.evaluation.cases import Suite, SuiteError, load_suite
-from service.evaluation.gate import HarnessFailed, ModelOut, refuse_outage
-from service.evaluation.report import as_text, build_report
+from service.cli.eval_report import Wanted, deliver, indented, judged, record, write
+from service.cli.eval_run import EnvironmentFailed, Target, fingerprint, load_baseline, run_suite
+from service.evaluation.results import HarnessFailed, ModelOut, Run
+from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
+from service.inference.prompts import PromptError
 from service.integration.database.migrate import project_root
-from service.integration.database.releases import record_report
-from service.settings import Settings, require
+from service.settings import Settings, SettingsError
 
 PASS, BLOCK, WRONG_USE, HARNESS_FAILED = 0, 1, 2, 3
-NO_KEY = "none"  # local model servers need no key, but an empty one makes no valid header
+INCONCLUSIVE = 2
+EXIT = {"PASS": PASS, "BLOCK": BLOCK, "INCONCLUSIVE": INCONCLUSIVE}
+DEFAULT = "triage"
+
+app = typer.Typer(
+    help="Run the evaluation suite. Exit 0: PASS, 1: BLOCK, 2: INCONCLUSIVE or wrong use, 3: nothing was judged.",
+    invoke_without_command=True,
+    add_completion=False,
+)
+SuiteName = Annotated[str, typer.Option("--suite", help="Folder under evals/, or a path to one.")]
+Repeats = Annotated[int, typer.Option(min=1, max=20, help="How often each message is sent.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask for every answer again, kept or not.")]
+AtOnce = Annotated[int, typer.Option("--concurrency", min=1, max=64, help="Messages at once.")]
 
 
-class EnvironmentFailed(Exception):
-    """Something around the measurement is missing or broken, so nothing was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The model to evaluate."""
-
-    url: str
-    name: str
-    api_key: str
-
-
-def eval_command(
-    suite: Annotated[str, typer.Option(help="Folder under evals/, or a path to one.")] = "triage",
+@app.callback()
+def main(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    suite: SuiteName = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write what is kept of the report here, for reports/.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write it as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")] = None,
+    repeats: Repeats = 1,
+    fresh: Fresh = False,
+    concurrency: AtOnce = 8,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Only if no committed report says PASS for the same fingerprint.")
+    ] = False,
 ) -> None:
-    """Run a suite. Exit 0: PASS, 1: a floor is broken, 2: wrong use, 3: nothing was judged."""
-    _run(suite, None, as_json, out)
+    """Run the evaluation suite."""
+    if context.invoked_subcommand:
+        return
+    wanted = Wanted(as_json, out, html, junit, markdown)
+    with explained(junit):
+        config, folder, loaded, target = _prepared(suite, None, holdout=False, concurrency=concurrency)
+        if if_changed and (known := _passed_before(folder, loaded, target)):
+            print(f"nothing that decides the verdict has changed since {known}: PASS")
+            return
+        report = _evaluate(config, folder, loaded, target, repeats, fresh, wanted)
+    raise typer.Exit(EXIT[report["verdict"]])
 
 
-def evaluate_release(release: Release) -> None:
-    """Run the suite of its use case on this release, and exit like `svc eval`."""
-    _run(release.use_case, release, as_json=False, out=None)
+def evaluate_release(release: Release, repeats: int = 3) -> None:
+    """Run the suite of its use case with the sealed cases on this release, and exit like `svc eval`."""
+    with explained():
+        suite = str(project_root() / "evals" / release.use_case)
+        config, folder, loaded, target = _prepared(suite, release, holdout=True)
+        report = _evaluate(config, folder, loaded, target, repeats, False, Wanted())
+    raise typer.Exit(EXIT[report["verdict"]])
 
 
-def _run(suite: str, release: Release | None, as_json: bool, out: Path | None) -> None:
+def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int) -> None:
+    """Accept a run, sealed cases included, as what later runs are compared with, and say what it was judged."""
+    from service.evaluation.report_text import as_text
+
+    with explained():
+        _, folder, loaded, target = _prepared(suite, None, holdout=True, concurrency=concurrency)
+        report = judged(_run(loaded, target, repeats, fresh, progress=sys.stderr.isatty()), None, target.observed)
+        file = folder / "baselines" / f"{target.baseline}.json"
+        write(file, indented(report))
+    print(as_text(report, str(file)))
+    print(f"accepted as the baseline: {file}")
+
+
+def _prepared(
+    suite: str, release: Release | None, holdout: bool, concurrency: int = 8
+) -> tuple[Settings, Path, Suite, Target]:
     # The report counts why answers were not the model's; a log line for each on stderr would bury what is said there.
     logging.getLogger("service").addHandler(logging.NullHandler())
+    from service.cli.local_service import local_target
+
     config = Settings()
-    if config.model.url:
-        require(MODEL_NAME=config.model.name)
-    try:
-        folder = _suite_folder(suite)
-        loaded = load_suite(folder)
-    except SuiteError as error:
-        _say(str(error))
-        sys.exit(WRONG_USE)
-    try:
-        report = _evaluate(loaded, config, release, progress=not as_json and sys.stdout.isatty())
-        why_not = _record(report, config, folder)
-        _deliver(report, why_not, config, as_json, out)
-    except Exception as error:  # whatever it was: exit 1 would claim that a floor is broken
-        _explain(error)
-        sys.exit(HARNESS_FAILED)
-    sys.exit(PASS if report["verdict"] == "PASS" else BLOCK)
+    folder = suite_folder(suite)
+    return config, folder, load_suite(folder, holdout), local_target(config, release, concurrency)
 
 
-def _suite_folder(suite: str) -> Path:
-    folder = Path("evals") / suite  # an absolute path stays what it is
-    if not folder.is_dir():
-        there = ", ".join(sorted(place.name for place in Path("evals").glob("*/"))) or "none"
-        raise SuiteError(f"no suite at {folder}; run from the project's directory. Suites here: {there}")
-    return folder
+def _run(suite: Suite, target: Target, repeats: int, fresh: bool, progress: bool) -> Run:
+    run, kept = asyncio.run(run_suite(suite, target, Settings().var_dir, repeats, fresh, progress))
+    if kept:
+        _say(f"{kept} of {len(run.items)} answers are kept ones of an earlier run; --fresh asks again")
+    return run
 
 
-def _evaluate(suite: Suite, config: Settings, release: Release | None, progress: bool) -> JsonObject:
-    with (
-        tempfile.TemporaryDirectory(prefix="svc-eval-") as folder,
-        _endpoint(config, Path(folder)) as endpoint,
-    ):
-        return asyncio.run(_measure(suite, endpoint, Path(folder), release, progress))
-
-
-async def _measure(
-    suite: Suite, endpoint: Endpoint, workdir: Path, release: Release | None, progress: bool
+def _evaluate(  # noqa: PLR0913
+    config: Settings, folder: Path, suite: Suite, target: Target, repeats: int, fresh: bool, wanted: Wanted
 ) -> JsonObject:
-    from service.cli.in_process import evaluation_service
-    from service.evaluation.runner import run_suite
-
-    async with evaluation_service(endpoint.url, endpoint.name, endpoint.api_key, workdir, release) as service:
-        results = await run_suite(suite, service.answer, progress=progress)
-        refuse_outage(results)
-        return build_report(suite, results, service.release.digest, service.target, datetime.now(UTC))
-
-
-@contextmanager
-def _endpoint(config: Settings, workdir: Path) -> Iterator[Endpoint]:
-    """The model of MODEL_URL; without it the stand-in, for as long as the block lasts."""
-    if config.model.url:
-        yield Endpoint(config.model.url, config.model.name, os.environ.get("MODEL_API_KEY") or NO_KEY)
-        return
-    alone = development_part("alone")
-    try:
-        with alone.model(workdir) as (url, name):
-            yield Endpoint(url, name, "stand-in")
-    except alone.StartFailed as error:
-        raise EnvironmentFailed(str(error)) from None
+    before = load_baseline(folder, target.baseline, suite)
+    run = _run(suite, target, repeats, fresh, progress=sys.stderr.isatty())
+    report = judged(run, before, target.observed)
+    why_not = record(report, config, folder)
+    deliver(report, before, why_not, config, wanted)
+    return report
 
 
-def _record(report: JsonObject, config: Settings, suite_folder: Path) -> str | None:
-    """Keep the verdict in the project's database. Returns why not, if not: the verdict stands anyway."""
-    if suite_folder.resolve() != (project_root() / "evals" / suite_folder.name).resolve():
-        return "only a suite under evals/ of the project speaks for a release"
-    path = config.database_url.removeprefix("sqlite:///")
-    if path != config.database_url and not Path(path).is_file():
-        return "there is no database yet: run `svc migrate` first"
-    try:
-        with signed_in(Role.OPERATOR) as (database, who):
-            database.write_sync(lambda session: record_report(session, report, who.subject))
-    except (Unavailable, Invalid) as error:  # Invalid: DATABASE_URL itself is wrong
-        return str(error)
+def _passed_before(folder: Path, suite: Suite, target: Target) -> str | None:
+    """The committed file that says PASS for this fingerprint."""
+    mark = fingerprint(suite, target)["digest"]
+    for file in sorted([*(folder / "reports").glob("*.json"), folder / "baselines" / f"{target.baseline}.json"]):
+        try:
+            report = json.loads(file.read_text(encoding="utf-8"))
+            if report["verdict"] == "PASS" and report["fingerprint"]["digest"] == mark:
+                return str(file)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
     return None
 
 
-def _deliver(report: JsonObject, why_not: str | None, config: Settings, as_json: bool, out: Path | None) -> None:
-    """Files hold the report; what is printed also says whether the database has it."""
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    latest = config.var_dir / "eval" / "report.json"
-    for place in (latest, out):
-        if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text + "\n", encoding="utf-8")
-    if as_json:
-        recorded = {"recorded": why_not is None, "not_recorded_because": why_not}
-        print(json.dumps(report | recorded, indent=2, ensure_ascii=False))
-        return
-    print(as_text(report))
-    print(f"report: {out or latest}")
-    if why_not:
-        print(f"not recorded in the database: {why_not}")
+@contextmanager
+def explained(junit: Path | None = None) -> Iterator[None]:
+    """Ends the process for whatever goes wrong in the block: exit 2 for wrong use, 3 when nothing was judged.
+
+    Exit 1 would claim that a release is bad. With `junit` the problems of a harness failure are written there.
+    """
+    try:
+        yield
+    except SuiteError as error:
+        _say(str(error))
+        sys.exit(WRONG_USE)
+    except (SettingsError, PromptError, Invalid, Unavailable, typer.Exit):
+        raise  # `svc` has a line and an exit code for each of them
+    except Exception as error:
+        problems = _explain(error)
+        if junit:
+            from service.evaluation.report_ci import junit_of_problems
+
+            write(junit, junit_of_problems(problems))
+        sys.exit(HARNESS_FAILED)
 
 
-def _explain(error: Exception) -> None:
+def _explain(error: Exception) -> list[str]:
+    """Says what went wrong on standard error; returns it, a line each."""
     if isinstance(error, HarnessFailed):
         for problem in error.problems[:10]:
             _say(f"harness: {problem}")
         _say(f"harness failed, {len(error.problems)} problem(s): nothing is proven")
-    elif isinstance(error, EnvironmentFailed | ModelOut):
+        return error.problems
+    if isinstance(error, EnvironmentFailed | ModelOut):
         _say(str(error))
-    elif isinstance(error, ModuleNotFoundError) and str(error.name).startswith("pydantic_evals"):
-        _say("pydantic-evals is not installed: `uv sync --group eval`")
-    else:
-        traceback.print_exception(error)
-        _say("harness failed on the error above: nothing is proven")
+        return [str(error)]
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in ("pydantic_evals", "jinja2"):
+        _say(f"{error.name} is not installed: `uv sync --group eval`")
+        return [f"{error.name} is not installed"]
+    traceback.print_exception(error)
+    _say("harness failed on the error above: nothing is proven")
+    return [f"{type(error).__name__}: {error}"]
 
 
 def _say(line: str) -> None:

@@ -83,8 +83,8 @@ def _is_http(url: str) -> bool:
 def running_service(given: str | None, role: Role = Role.OPERATOR) -> Iterator[Ask]:
     """Asks the service at `given`, else at SVC_URL, else, in development, the `svc run` of VAR_DIR.
 
-    Method, path and content in, JSON out. The key is SVC_API_KEY; that of `svc run` for the `role` is used for no other
-    address.
+    Method, path and content in, JSON out; a list as `items`. The key is SVC_API_KEY; that of `svc run` for the `role`
+    is used for no other address.
     Raises `Unavailable` without a usable answer, and `Invalid` when the service refuses or nobody says where it is.
     """
     running = _svc_run()
@@ -100,7 +100,8 @@ def running_service(given: str | None, role: Role = Role.OPERATOR) -> Iterator[A
         def ask(method: str, path: str, **content: Any) -> JsonObject:
             try:
                 answer = http.request(method, path, **content)
-                body = dict(answer.json())
+                told = answer.json()
+                body = {"items": told} if isinstance(told, list) else dict(told)
             except (httpx2.TransportError, ValueError, TypeError) as error:
                 raise Unavailable(f"no usable answer from the service at {url} ({type(error).__name__})") from None
             if answer.status_code == 200:

@@ -100,25 +100,31 @@ def draft(
 
 
 @app.command()
-def evaluate(name: str) -> None:
-    """Run the suite on a release and keep the report with it. Exit codes are those of `svc eval`."""
+def evaluate(
+    name: str,
+    repeats: Annotated[int, typer.Option(min=1, max=20, help="How often each message is sent.")] = 3,
+) -> None:
+    """Run the suite, sealed cases included, on a release; its report stays with it. Exit codes are those of `svc eval`.
+
+    Each message is sent three times, since a model does not always say the same.
+    """
     from service.cli.eval import evaluate_release
 
     with signed_in(Role.OPERATOR) as (database, _):
         release = database.read_sync(lambda session: releases.bundle_of(releases.drafted(session, name)))
-    evaluate_release(release)
+    evaluate_release(release, repeats)
 
 
 @app.command()
 def approve(name: str, reason: Why = "read the report") -> None:
     """Stand for a release that another person drafted, on the evidence of its newest report.
 
-    The report must say PASS, and be of the evaluation suite as it is in this project.
+    The report must say PASS, and be of the evaluation suite as it is in this project, sealed cases included.
     """
     with _operating() as (database, who, gate):
-        suite = _suite_of(database.read_sync(lambda session: releases.drafted(session, name)).use_case)
+        suite, holdout = _suite_of(database.read_sync(lambda session: releases.drafted(session, name)).use_case)
         used = database.write_sync(
-            lambda session: releases.approve(session, name, who.subject, reason, gate.production, suite)
+            lambda session: releases.approve(session, name, who.subject, reason, gate.production, suite, holdout)
         )
     print(f"{name} is approved by {who.subject} on report {used.id} ({used.suite}, {used.target})")
 
@@ -210,12 +216,12 @@ def drill(reason: Why = "practice", url: Url = None, use_case: UseCase = "", as_
         raise typer.Exit(1)
 
 
-def _suite_of(use_case: str) -> str:
-    """Name and digest of the suite, as reports have it."""
-    from service.evaluation.cases import SuiteError, load_suite
+def _suite_of(use_case: str) -> tuple[str, int]:
+    """Name and digest of the suite, as reports have it, and how many of its cases are sealed."""
+    from service.evaluation.suites import SuiteError, load_suite
 
     try:
-        suite = load_suite(project_root() / "evals" / use_case)
+        suite = load_suite(project_root() / "evals" / use_case, holdout=True)
     except SuiteError as error:
         raise Invalid(str(error)) from None
-    return f"{suite.name}@{suite.digest[:12]}"
+    return f"{suite.name}@{suite.digest[:12]}", len(suite.holdout)

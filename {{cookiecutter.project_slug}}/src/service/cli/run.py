@@ -18,7 +18,7 @@ def development_part(name: str) -> Any:
     if root is None:
         print(
             "svc: the development parts (dev/) are not here, as in the image; "
-            "use real parts: `svc serve` and `svc worker`, and MODEL_URL for `svc eval`",
+            "use real parts, `svc serve` and `svc worker`, and run `svc eval` in the project",
             file=sys.stderr,
         )
         sys.exit(3)

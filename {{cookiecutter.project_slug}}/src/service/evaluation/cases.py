@@ -3,21 +3,14 @@
 prints the JSON schema that editors check the case files with (`evals/<suite>/schema.json`).
 """
 
-import hashlib
 import json
-from collections import Counter
-from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from service.application.decision import Disposition, JsonObject
 from service.application.triage.contract import Category, Priority, Ticket
-
 
 M = TypeVar("M", bound=BaseModel)
 

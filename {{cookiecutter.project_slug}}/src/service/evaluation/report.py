@@ -1,112 +1,250 @@
-"""A run as JSON for machines and as one screen for people.
+"""A graded and judged run as JSON, for machines, for the next comparison, and for whoever asks why.
 
-The JSON begins with what a release needs to be activated {digest, suite, target, verdict, at}; the rest is
-for whoever wants to know why.
+It begins with what a release needs to be activated (digest, suite, target, verdict, at). `report_text`, `report_html`
+and `report_ci` show it; `summary` is what is kept of it. Nothing in it is a number that somebody typed.
 """
 
+import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from statistics import fmean
+from typing import Any
 
 from service.application.decision import JsonObject, Source
-from service.evaluation.cases import CaseClass, Suite
-from service.evaluation.gate import CaseResult, counts, judge, overall
+from service.evaluation.calibration import calibration
+from service.evaluation.cases import CaseClass, Dimension, EvalCase
+from service.evaluation.gate import Judged
+from service.evaluation.results import HarnessFailed, Run, Sample, Score, Scores
+from service.evaluation.scorers import ACROSS_VARIANTS
+from service.evaluation.statistics import paired_ratio
 
 STAND_IN = "stand-in"
 STAND_IN_NOTE = (
     "stand-in: this run checks the pipeline, not a model; set MODEL_URL and MODEL_NAME to evaluate a real one"
 )
+UNKNOWN_LABEL, NO_LABEL = "(other)", "(none)"  # columns of what the contract does not know, and of no label at all
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def build_report(
-    suite: Suite, results: Sequence[CaseResult], release_digest: str, target: str, at: datetime
-) -> JsonObject:
-    """The report. `digest` is the release's; the suite's own is in `suite` (12 digits) and `suite_digest`."""
-    rows = judge(results, suite.floors)
-    if any(STAND_IN in str(result.answer.get("model_version")) for result in results):
-        target = STAND_IN  # it signs its answers, whatever address or name it was given
-    return {
-        "digest": release_digest,
-        "suite": f"{suite.name}@{suite.digest[:12]}",
+def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonObject:
+    """The report, every value plain JSON. `digest` is the release's; the suite's is in `suite` (12 digits), too.
+
+    Whatever name a target was given: if the stand-in signed one answer, the target is the stand-in.
+    """
+    answered = [sample.answer for sample in run.samples.values() if sample.answer is not None]
+    by_model = [a for a in answered if a.get("source") in (Source.MODEL, Source.BACKUP)]
+    signed = any(STAND_IN in str(answer.get("model_version")) for answer in answered)
+    target = STAND_IN if signed else run.target
+    report: JsonObject = {
+        "digest": run.release,
+        "suite": f"{run.suite.name}@{run.suite.digest[:12]}",
         "target": target,
-        "verdict": overall(rows).value,
-        "at": at.isoformat(timespec="seconds"),
+        "verdict": judged.verdict,
+        "at": run.at.isoformat(timespec="seconds"),
         "note": STAND_IN_NOTE if target == STAND_IN else None,
-        "suite_digest": suite.digest,
-        "cases": len(results),
-        "models": sorted({str(result.answer.get("model_version")) for result in results if _by_model(result)}),
-        "sources": dict(Counter(str(result.answer.get("source")) for result in results)),
-        "reasons": dict(Counter(str(reason) for result in results if (reason := result.answer.get("reason")))),
-        "slowest_seconds": round(max(result.seconds for result in results), 3),
-        "dimensions": [asdict(row) for row in rows],
-        "classes": _classes(results),
-        "failures": _failures(results),
+        "why": judged.why,
+        "suite_digest": run.suite.digest,
+        "holdout": len(run.suite.holdout),
+        "fingerprint": run.fingerprint,
+        "baseline": baseline and {key: baseline[key] for key in ("target", "digest", "at", "suite_digest")},
+        "cases": len(run.suite.cases),
+        "items": len(run.items) // run.repeats,
+        "repeats": run.repeats,
+        "models": sorted({str(answer.get("model_version")) for answer in by_model}),
+        "sources": Counter(str(answer.get("source")) for answer in answered),
+        "reasons": Counter(str(reason) for answer in answered if (reason := answer.get("reason"))),
+        "problems": Counter(sample.problem for sample in run.samples.values() if sample.answer is None),
+        "dimensions": [asdict(row) for row in judged.rows],
+        "classes": _classes(run),
+        "failures": _failures(run),
+        "confusion": _confusion(run),
+        "calibration": calibration(_confidences(run)),
+        "efficiency": efficiency(run, baseline),
+        "warnings": judged.warnings,
+        "answers": {case.id: _answer(run, case) for case in run.suite.cases},
+        "variants": {dimension: _shown(run, run.scores.get(dimension, {})) for dimension in ACROSS_VARIANTS},
+    }
+    return {key: _plain(value) for key, value in report.items()}
+
+
+def summary(report: JsonObject) -> JsonObject:
+    """The report without messages and answers: what is stored with a release."""
+    return {key: value for key, value in report.items() if key not in ("answers", "variants")}
+
+
+def scores_of(report: JsonObject) -> Scores:
+    """The scores that a report was made of. Raises `HarnessFailed` for JSON that is no whole report."""
+    scores: dict[Dimension, dict[str, Score]] = {}
+    try:
+        for case, answer in report["answers"].items():
+            for name, (value, reason) in answer["scores"].items():
+                scores.setdefault(Dimension(name), {})[case] = Score(float(value), str(reason))
+        for name, judged in report["variants"].items():
+            of = {case: Score(float(value), str(reason)) for case, (value, reason) in judged.items()}
+            scores |= {Dimension(name): of} if of else {}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"not a whole report with its answers ({type(error).__name__}: {error}): make it again"
+        raise HarnessFailed([problem]) from None
+    return scores
+
+
+def _samples(run: Run, case: EvalCase) -> list[Sample]:
+    """What became of the case as it is written, each repeat."""
+    return [run.samples[case.id, "", repeat] for repeat in range(1, run.repeats + 1)]
+
+
+def _outcome(answer: JsonObject | None) -> JsonObject:
+    outcome = (answer or {}).get("outcome")
+    return outcome if isinstance(outcome, dict) else {}
+
+
+def _answer(run: Run, case: EvalCase) -> JsonObject:
+    """The first repeat's answer, the scores and mean seconds of all of them. Of a sealed case the scores only."""
+    own = {name: of[case.id] for name, of in run.scores.items() if case.id in of and name not in ACROSS_VARIANTS}
+    scores = {name: [score.value, "" if case.id in run.suite.holdout else score.reason] for name, score in own.items()}
+    if case.id in run.suite.holdout:
+        return {"class": case.case_class, "holdout": True, "scores": scores}
+    first = _samples(run, case)[0]
+    answer = first.answer or {}
+    return {
+        "class": case.case_class,
+        "message": {"subject": case.ticket.subject, "body": case.ticket.body},
+        "expected": case.expected.model_dump(mode="json"),
+        "outcome": _outcome(answer) or None,
+        "disposition": answer.get("disposition"),
+        "source": answer.get("source"),
+        "reason": answer.get("reason"),
+        "problem": first.problem,
+        "seconds": _seconds(run, case),
+        "cost_usd": _price(run, case),
+        "scores": scores,
     }
 
 
-def _by_model(result: CaseResult) -> bool:
-    return result.answer.get("source") in (Source.MODEL, Source.BACKUP)
+def _shown(run: Run, scores: Any) -> JsonObject:
+    sealed = run.suite.holdout
+    return {case: [score.value, "" if case in sealed else score.reason] for case, score in scores.items()}
 
 
-def as_text(report: JsonObject) -> str:
-    """The same, for a terminal."""
-    lines = [report["note"]] if report["note"] else []
-    reasons = f" (because: {counts(report['reasons'])})" if report["reasons"] else ""
-    lines += [
-        f"suite {report['suite']}, {report['cases']} cases, release {report['digest'][:12]}, target {report['target']}",
-        f"answered by: {counts(report['sources'])}{reasons}; slowest {report['slowest_seconds']} s",
-        "",
-        f"{'dimension':<12} {'n':>4} {'passed':>7} {'rate':>6} {'low 95%':>8} {'floor':>6}  verdict",
-        *(_table_line(row) for row in report["dimensions"]),
-        "",
-        "passed / judged by class: " + "; ".join(f"{c['class']} {c['passed']}/{c['n']}" for c in report["classes"]),
-        "",
-        *(_failure_line(failure) for failure in report["failures"]),
-        f"{report['verdict']}: {_why(report)}",
-    ]
-    return "\n".join(lines)
-
-
-def _classes(results: Sequence[CaseResult]) -> list[JsonObject]:
-    """Per class: how many cases, and how many of them passed on everything they were judged on."""
+def _classes(run: Run) -> list[JsonObject]:
+    """Per class: how many cases, and how many of them passed on everything they were judged on as written."""
+    failed = {
+        case for name, of in run.scores.items() if name not in ACROSS_VARIANTS for case, s in of.items() if not s.passed
+    }
     table = []
     for case_class in CaseClass:
-        members = [result for result in results if result.case.case_class is case_class]
-        clean = sum(all(score.passed for score in result.scores.values()) for result in members)
+        members = [case.id for case in run.suite.cases if case.case_class is case_class]
         if members:
-            table.append({"class": case_class.value, "n": len(members), "passed": clean})
+            table.append({"class": case_class, "n": len(members), "passed": len(set(members) - failed)})
     return table
 
 
-def _failures(results: Sequence[CaseResult]) -> list[JsonObject]:
-    return [
-        {
-            "case": result.case.id,
-            "class": result.case.case_class.value,
-            "dimension": dimension.value,
-            "reason": score.reason,
-            "feature": result.case.feature,
-        }
-        for result in results
-        for dimension, score in result.scores.items()
-        if not score.passed
-    ]
+def _failures(run: Run) -> list[JsonObject]:
+    """In the suite's order. Of a sealed case its id and the dimension only, or it would not be sealed for long."""
+    cases = {case.id: case for case in run.suite.cases}
+    order = {name: place for place, name in enumerate([*cases, *(template.id for template in run.suite.templates)])}
+    failed = [(name, of[0], of[1]) for name, scores in run.scores.items() for of in scores.items() if not of[1].passed]
+    rows = []
+    for dimension, case_id, score in sorted(failed, key=lambda one: order[one[1]]):
+        case, sealed = cases.get(case_id), case_id in run.suite.holdout
+        rows.append(
+            {
+                "case": case_id,
+                "class": case.case_class if case else "counterfactual",
+                "dimension": dimension,
+                "value": round(score.value, 4),
+                "reason": None if sealed else score.reason,
+                "feature": case.feature if case and not sealed else None,
+            }
+        )
+    return rows
 
 
-def _table_line(row: JsonObject) -> str:
-    floor = "all" if row["floor"] is None else f"{row['floor']:.2f}"
-    return (
-        f"{row['dimension']:<12} {row['n']:>4} {row['passed']:>7} {row['rate']:>6.2f} "
-        f"{row['wilson_low_95']:>8.3f} {floor:>6}  {row['verdict']}"
-    )
+def _confusion(run: Run) -> JsonObject:
+    """First repeats. The row is the first accepted label, unless the answer is another accepted one."""
+    known = [label.value for label in type(run.suite.cases[0].expected.categories[0])]
+    cells: Counter[tuple[str, str]] = Counter()
+    for case in run.suite.cases:
+        accepted = [label.value for label in case.expected.categories]
+        got = _outcome(_samples(run, case)[0].answer).get("category")
+        column = NO_LABEL if got is None else got if got in known else UNKNOWN_LABEL
+        cells[column if column in accepted else accepted[0], column] += 1
+    labels = [label for label in (*known, UNKNOWN_LABEL, NO_LABEL) if any(label in cell for cell in cells)]
+    return {"labels": labels, "counts": [[cells[row, column] for column in labels] for row in labels]}
 
 
-def _failure_line(failure: JsonObject) -> str:
-    feature = f" ({failure['feature']})" if failure["feature"] else ""
-    return f"failed  {failure['case']} {failure['dimension']}: {failure['reason']}{feature}"
+def _confidences(run: Run) -> list[tuple[float, bool]]:
+    """What a model said of its own label, and whether it was right. First repeats: others are no further cases."""
+    pairs = []
+    for case in run.suite.cases:
+        answer = _samples(run, case)[0].answer or {}
+        outcome = _outcome(answer)
+        sure = outcome.get("confidence")
+        if isinstance(sure, int | float) and 0 <= sure <= 1 and answer.get("source") != Source.RULES:
+            pairs.append((float(sure), outcome.get("category") in [label.value for label in case.expected.categories]))
+    return pairs
 
 
-def _why(report: JsonObject) -> str:
-    broken = [row["dimension"] for row in report["dimensions"] if row["verdict"] == "BLOCK"]
-    return f"a floor is broken: {', '.join(broken)}" if broken else "every dimension reached its floor"
+def efficiency(run: Run, baseline: JsonObject | None) -> JsonObject:
+    """Over all messages sent, variants and repeats too. Ratios: now to before, of the same cases, None without any.
+
+    A price is None when any part of it is unknown: a sum of what happens to be known would look cheap.
+    """
+    samples = list(run.samples.values())
+    seconds = sorted(sample.seconds for sample in samples)
+    usages = [(sample.answer or {}).get("usage") or {} for sample in samples]
+    costs = [_cost(sample) for sample in samples if sample.answer is not None]
+    mean_cost = _mean(costs)
+    before = (baseline or {}).get("answers") or {}
+    both = [case for case in run.suite.cases if "seconds" in before.get(case.id, {})]
+    return {
+        "p50_s": round(_rank(seconds, 0.50), 4),
+        "p95_s": round(_rank(seconds, 0.95), 4),
+        "max_s": round(seconds[-1], 4),
+        "input_tokens": sum(usage.get("input_tokens") or 0 for usage in usages),
+        "output_tokens": sum(usage.get("output_tokens") or 0 for usage in usages),
+        "mean_cost_usd": mean_cost,
+        "total_cost_usd": None if mean_cost is None else mean_cost * len(costs),
+        "latency_ratio": _ratio([(before[case.id]["seconds"], _seconds(run, case)) for case in both]),
+        "cost_ratio": _ratio([(before[case.id].get("cost_usd"), _price(run, case)) for case in both]),
+        "requests_per_s": round(len(samples) / run.seconds, 2) if run.seconds else None,
+    }
+
+
+def _seconds(run: Run, case: EvalCase) -> float:
+    return round(fmean(sample.seconds for sample in _samples(run, case)), 4)
+
+
+def _price(run: Run, case: EvalCase) -> float | None:
+    return _mean([_cost(sample) for sample in _samples(run, case)])
+
+
+def _cost(sample: Sample) -> float | None:
+    cost = ((sample.answer or {}).get("usage") or {}).get("cost_usd")
+    return float(cost) if isinstance(cost, int | float) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share does not exceed (nearest rank)."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Sequence[float] | None:
+    known = [(old, new) for old, new in pairs if old and new]
+    return paired_ratio(before=[old for old, _ in known], after=[new for _, new in known]) if known else None
+
+
+def _plain(value: Any) -> Any:
+    """The same as JSON has it, without the two things that a database or UTF-8 cannot hold."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, str):
+        return _NOT_STORABLE.sub("\ufffd", value)
+    return [_plain(inner) for inner in value] if isinstance(value, Iterable) else value

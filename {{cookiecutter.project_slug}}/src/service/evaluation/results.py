@@ -4,14 +4,25 @@ Three stages keep their results apart, so that each can be repeated without the 
 sample; costs model calls), grade (sample -> score; free), compare (scores -> verdict; free).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.application.decision import JsonObject
+from service.application.decision import JsonObject, Reason, Source
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, EvalCase, Template
 from service.evaluation.suites import Suite
+
+# Why no model answered, other than by what it wrote.
+OUTAGES = {
+    Reason.UNREACHABLE,
+    Reason.REJECTED,
+    Reason.RATE_LIMITED,
+    Reason.MODEL_ERROR,
+    Reason.DEADLINE,
+    Reason.BREAKER_OPEN,
+}
 
 
 class HarnessFailed(Exception):
@@ -20,6 +31,10 @@ class HarnessFailed(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__(f"{len(problems)} problem(s), first: {problems[0]}")
         self.problems = problems
+
+
+class ModelOut(Exception):
+    """No model answered anything, so there is nothing to judge. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,15 @@ class Sample:
     seconds: float
     effects: JsonObject | None = None
 
+    @property
+    def no_model(self) -> str | None:
+        """Why no model had a say in it, where that was an outage; None when one had, or the reason is another."""
+        if self.answer is None:
+            return self.problem
+        by_model = self.answer.get("source") in (Source.MODEL, Source.BACKUP)
+        reason = self.answer.get("reason")
+        return str(reason) if reason in OUTAGES and not by_model else None
+
 
 Samples = Mapping[tuple[str, str, int], Sample]
 
@@ -79,7 +103,10 @@ Scores = Mapping[Dimension, Mapping[str, Score]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One suite through one target, graded. `release`: its digest, or the target's own name for what answered."""
+    """One suite through one target, graded. `release`: its digest, or the target's own name for what answered.
+
+    `seconds`: how long the messages took to send and answer, all together; None if any answer came from the cache.
+    """
 
     suite: Suite
     target: str
@@ -90,3 +117,12 @@ class Run:
     samples: Samples
     scores: Scores
     fingerprint: JsonObject = field(default_factory=dict)
+    seconds: float | None = None
+
+
+def refuse_outage(samples: Samples) -> None:
+    """Raise `ModelOut` when every single answer is what the rules say while the model is away, or there is none."""
+    reasons = [sample.no_model for sample in samples.values()]
+    if reasons and all(reasons):
+        counted = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(map(str, reasons)).items()))
+        raise ModelOut(f"the model answered none of {len(reasons)} messages: {counted}; nothing was judged")

@@ -1,84 +1,142 @@
-"""Runs a suite against anything that answers tickets. The only module that knows pydantic-evals.
+"""Generates and grades: items become samples, samples become scores. The only module that knows pydantic-evals.
 
-A case that got no answer or no score is a failure of the harness, never a case fewer: a rate over the cases
-that happened to work would look better the more of them broke.
+A case that got no sample or no score is a failure of the harness, never a case fewer: a rate over the cases that
+happened to work would look better the more of them broke.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TypeAlias
 
 from pydantic_evals import Case, Dataset
 from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext
 from pydantic_evals.reporting import EvaluationReport
 
-from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
-from service.evaluation.cases import Dimension, EvalCase, Suite
-from service.evaluation.gate import CaseResult, HarnessFailed
-from service.evaluation.scorers import SCORERS, Score, dimensions_of
+from service.evaluation.cases import Dimension, EvalCase
+from service.evaluation.results import HarnessFailed, Item, Sample, Samples, Score, Scores
+from service.evaluation.scorers import dimensions_of, judge_sample
+from service.evaluation.suites import Suite
+from service.evaluation.variants import across
 
-Answer: TypeAlias = Callable[[Ticket], Awaitable[JsonObject]]
-Report: TypeAlias = EvaluationReport[Ticket, JsonObject, EvalCase]
+Ask: TypeAlias = Callable[[Ticket], Awaitable[Sample]]
+Keep: TypeAlias = Callable[[Item, Sample], None]
+Key: TypeAlias = tuple[str, str, int]
+Graded: TypeAlias = EvaluationReport[Key, Sample, EvalCase]
+
+
+async def generate(
+    items: Sequence[Item], ask: Ask, stored: Samples, keep: Keep, concurrency: int = 8, progress: bool = False
+) -> dict[Key, Sample]:
+    """A sample for each item: the stored one, else what `ask` says, given to `keep` at once.
+
+    Raises `HarnessFailed` when `ask` raises: what a target does wrong is a sample with a problem.
+    """
+    samples = {item.key: stored[item.key] for item in items if item.key in stored}
+    missing = [item for item in items if item.key not in stored]
+    waiting = iter(missing)
+
+    async def work(tick: Callable[[], None]) -> None:
+        for item in waiting:
+            try:
+                sample = await ask(item.ticket)
+            except Exception as error:
+                raise HarnessFailed([f"{' '.join(map(str, item.key))}: {error or type(error).__name__}"]) from error
+            samples[item.key] = sample
+            keep(item, sample)
+            tick()
+
+    with _bar("answers", len(missing), progress) as tick:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(concurrency, len(missing))):
+                    group.create_task(work(tick))
+        except ExceptionGroup as failed:  # the first; the others were cancelled, or failed of the same
+            raise failed.exceptions[0] from None
+    return samples
 
 
 @dataclass
-class Scored(Evaluator[Ticket, JsonObject, EvalCase]):
+class Scored(Evaluator[Key, Sample, EvalCase]):
     """Adapts one of our scorers, which know nothing of the library."""
 
     dimension: Dimension
 
-    def evaluate(self, ctx: EvaluatorContext[Ticket, JsonObject, EvalCase]) -> dict[str, EvaluationReason]:
+    def evaluate(self, ctx: EvaluatorContext[Key, Sample, EvalCase]) -> dict[str, EvaluationReason]:
         if ctx.metadata is None:
             raise ValueError("the case itself must come as metadata")
-        score = SCORERS[self.dimension](ctx.metadata, ctx.output)
-        return {self.dimension.value: EvaluationReason(value=score.passed, reason=score.reason)}
+        judged = judge_sample(self.dimension, ctx.metadata, ctx.output)
+        return {self.dimension.value: EvaluationReason(value=judged.passed, reason=judged.reason)}
 
 
-async def run_suite(suite: Suite, answer: Answer, concurrency: int = 16, progress: bool = False) -> list[CaseResult]:
-    """Each case's scores, in the suite's order. Raises `HarnessFailed` unless every case has all of them."""
-    dataset = Dataset[Ticket, JsonObject, EvalCase](
+async def grade(suite: Suite, items: Sequence[Item], samples: Samples, observed: bool = True) -> Scores:
+    """The scores of all cases and templates. Without `observed` effects nobody judges them.
+
+    Raises `HarnessFailed` unless each case has a score, in each repeat, on everything that applies to it.
+    """
+    if absent := [" ".join(map(str, item.key)) for item in items if item.key not in samples]:
+        raise HarnessFailed([f"{key}: no sample" for key in absent])
+    wanted = {
+        case.id: [d for d in dimensions_of(case) if observed or d is not Dimension.EFFECTS] for case in suite.cases
+    }
+    as_written = [(item, item.of) for item in items if isinstance(item.of, EvalCase) and not item.variant]
+    evaluators = {dimension: Scored(dimension) for dimension in Dimension}
+    dataset = Dataset[Key, Sample, EvalCase](
         name=suite.name,
         cases=[
             Case(
-                name=case.id,
-                inputs=case.ticket,
+                name=f"{case.id} {item.repeat}",
+                inputs=item.key,
                 metadata=case,
-                evaluators=[Scored(dimension) for dimension in dimensions_of(case)],
+                evaluators=[evaluators[dimension] for dimension in wanted[case.id]],
             )
-            for case in suite.cases
+            for item, case in as_written
         ],
     )
-    report = await dataset.evaluate(answer, max_concurrency=concurrency, progress=progress, task_name=suite.name)
-    _refuse_incomplete(suite, report)
-    by_name = {ran.name: ran for ran in report.cases}
-    return [
-        CaseResult(
-            case=case,
-            answer=by_name[case.id].output,
-            scores={
-                Dimension(name): Score(result.value, result.reason or "")
-                for name, result in by_name[case.id].assertions.items()
-            },
-            seconds=by_name[case.id].task_duration,
-        )
-        for case in suite.cases
-    ]
+
+    async def sample_of(key: Key) -> Sample:
+        return samples[key]
+
+    report: Graded = await dataset.evaluate(sample_of, max_concurrency=1, progress=False, task_name=suite.name)
+    repeats = max((item.repeat for item in items), default=0)
+    return _collapsed(report, wanted, repeats) | across(suite, items, samples)
 
 
-def _refuse_incomplete(suite: Suite, report: Report) -> None:
-    problems = [f"{failed.name}: no answer: {failed.error_message}" for failed in report.failures]
-    problems += [
-        f"{ran.name}: scorer failed: {failure.error_message}"
-        for ran in report.cases
-        for failure in ran.evaluator_failures
-    ]
-    if not problems:
-        scored = {ran.name: set(ran.assertions) for ran in report.cases}
-        problems = [
-            f"{case.id}: scores are missing"
-            for case in suite.cases
-            if scored.get(case.id) != {dimension.value for dimension in dimensions_of(case)}
-        ]
+def _collapsed(
+    report: Graded, wanted: Mapping[str, Sequence[Dimension]], repeats: int
+) -> dict[Dimension, dict[str, Score]]:
+    """Each case's mean over its repeats, with the reason of the first that failed."""
+    problems = [f"{failed.name}: {failed.error_message}" for failed in report.failures]
+    verdicts: dict[tuple[str, str], list[tuple[bool, str]]] = defaultdict(list)
+    for ran in sorted(report.cases, key=lambda ran: ran.inputs[2]):
+        problems += [f"{ran.name}: scorer failed: {failure.error_message}" for failure in ran.evaluator_failures]
+        for name, result in ran.assertions.items():
+            verdicts[ran.inputs[0], name].append((result.value, result.reason or ""))
+    scores: dict[Dimension, dict[str, Score]] = {}
+    for case, dimensions in wanted.items():
+        for dimension in dimensions:
+            found = verdicts[case, dimension.value]
+            if len(found) != repeats and not problems:
+                problems.append(f"{case}: {dimension.value}: {len(found)} of {repeats} scores")
+            if found:
+                reason = next((why for passed, why in found if not passed), found[0][1])
+                scores.setdefault(dimension, {})[case] = Score(fmean(passed for passed, _ in found), reason)
     if problems:
         raise HarnessFailed(problems)
+    return scores
+
+
+@contextmanager
+def _bar(what: str, total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, for as long as the block lasts; yields what moves it on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

@@ -1,11 +1,13 @@
 """A suite on disk: its cases, the templates told for several people, the floors it is held to, and what is waived.
 
 `evals/<suite>/cases/*.yaml`, `holdout/*.yaml`, `counterfactuals.yaml`, `floors.yaml` and `waivers.yaml`.
+`holdout/SEAL` holds the digest of the holdout cases, so that nobody changes them unseen.
 """
 
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,9 +16,11 @@ from typing import Annotated, Any, Self, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from service.evaluation.cases import Dimension, EvalCase, Strict, Template, Words, first_mistake
+from service.evaluation.cases import CaseClass, Dimension, EvalCase, Strict, Template, Words, first_mistake
+from service.evaluation.perturb import perturbed, to_perturb, told
 
 M = TypeVar("M", bound=BaseModel)
+RESEAL = "look at what changed, then run `svc eval cases lint --seal`"
 
 
 class SuiteError(Exception):
@@ -41,11 +45,15 @@ class Limits(Strict):
 
 
 class Floors(Strict):
-    """Least acceptable rate per dimension, and the dimensions of which a single failure is too many."""
+    """Least acceptable rate per dimension, and the dimensions of which a single failure is too many.
+
+    `least_cases`: how many cases of a class there must be, with those held out, for its figures to mean anything.
+    """
 
     floors: dict[Dimension, Annotated[float, Field(gt=0, le=1)]]
     zero_tolerance: list[Dimension]
     limits: Limits = Limits()
+    least_cases: Annotated[dict[CaseClass, Annotated[int, Field(ge=1)]], Field(default_factory=dict)]
 
     @model_validator(mode="after")
     def _every_dimension_is_judged_once(self) -> Self:
@@ -60,7 +68,8 @@ class Floors(Strict):
 class Suite:
     """Cases, templates, floors and waivers, in file order. `holdout` says which cases only a release's evaluation runs.
 
-    The digest changes with any content that is measured, not with comments or waivers.
+    The digest changes with any content that is measured, not with comments or waivers. It is the same whether or not
+    the holdout cases are loaded: their `seal` stands for them.
     """
 
     name: str
@@ -69,17 +78,34 @@ class Suite:
     floors: Floors
     waivers: tuple[Waiver, ...] = ()
     holdout: frozenset[str] = frozenset()
+    seal: str = ""
+
+    @property
+    def open_cases(self) -> list[EvalCase]:
+        """The cases that every run sends."""
+        return [case for case in self.cases if case.id not in self.holdout]
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of cases, templates and floors."""
-        content = {
-            "cases": [case.model_dump(mode="json", by_alias=True) for case in self.cases],
-            "templates": [template.model_dump(mode="json") for template in self.templates],
-            "floors": self.floors.model_dump(mode="json"),
-        }
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """SHA-256, in hex, of cases, their perturbed texts, templates, floors and seal."""
+        variants = {case.id: perturbed(case) for case in to_perturb(self.open_cases)}
+        texts = [[id_, name, t.subject, t.body] for id_, made in variants.items() for name, t in made.items()]
+        return _digest(
+            cases=_dumped(self.open_cases),
+            variants=texts,
+            templates=[template.model_dump(mode="json") for template in self.templates],
+            floors=self.floors.model_dump(mode="json", exclude={"least_cases"}),
+            seal=self.seal,
+        )
+
+
+def suite_folder(suite: str) -> Path:
+    """The folder of a suite under evals/, or the given one. Raises `SuiteError` when there is none."""
+    folder = Path("evals") / suite  # an absolute path stays what it is
+    if not folder.is_dir():
+        there = ", ".join(sorted(place.name for place in Path("evals").glob("*/"))) or "none"
+        raise SuiteError(f"no suite at {folder}; run from the project's directory. Suites here: {there}")
+    return folder
 
 
 def load_suite(folder: Path, holdout: bool = False) -> Suite:
@@ -88,31 +114,76 @@ def load_suite(folder: Path, holdout: bool = False) -> Suite:
     if not cases:
         raise SuiteError(f"{folder / 'cases'}: no cases")
     sealed = _cases_of(folder / "holdout") if holdout else []
-    templates = _each(folder / "counterfactuals.yaml", Template) if (folder / "counterfactuals.yaml").exists() else []
-    waivers = _each(folder / "waivers.yaml", Waiver) if (folder / "waivers.yaml").exists() else []
-    _refuse_duplicates([case.id for case in (*cases, *sealed)] + [template.id for template in templates], folder)
+    seal = seal_in(folder)
+    if holdout and seal != seal_of(sealed):
+        raise SuiteError(f"{folder / 'holdout'}: the cases do not fit their SEAL: {RESEAL}")
+    _refuse_duplicates([case.id for case in (*cases, *sealed)], folder / "cases")
     return Suite(
         name=folder.name,
         cases=(*cases, *sealed),
-        templates=tuple(templates),
-        floors=_floors_in(folder / "floors.yaml"),
-        waivers=tuple(waivers),
+        templates=tuple(templates_in(folder)),
+        floors=floors_in(folder / "floors.yaml"),
+        waivers=tuple(waivers_in(folder)),
         holdout=frozenset(case.id for case in sealed),
+        seal=seal,
     )
 
 
-def _cases_of(folder: Path) -> list[EvalCase]:
-    return [case for file in sorted(folder.glob("*.yaml")) for case in _each(file, EvalCase)]
+def cases_by_file(folder: Path) -> dict[Path, list[EvalCase]]:
+    """Every case, also of the holdout, by the file it is in. Raises `SuiteError`."""
+    files = sorted([*(folder / "cases").glob("*.yaml"), *(folder / "holdout").glob("*.yaml")])
+    return {file: [entry(file, number, row, EvalCase) for number, row in rows_in(file)] for file in files}
 
 
-def _each(file: Path, model: type[M]) -> list[M]:
+def seal_in(folder: Path) -> str:
+    """What holdout/SEAL of the suite holds; empty without one."""
+    file = folder / "holdout" / "SEAL"
+    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+
+def reseal(folder: Path) -> None:
+    """Make holdout/SEAL fit the holdout cases as they are now. Raises `SuiteError`."""
+    seal = seal_of(_cases_of(folder / "holdout"))
+    (folder / "holdout").mkdir(exist_ok=True)
+    (folder / "holdout" / "SEAL").write_text(f"{seal}\n", encoding="utf-8")
+
+
+def seal_of(sealed: Iterable[EvalCase]) -> str:
+    """What SEAL must hold for these holdout cases; nothing for none."""
+    cases = _dumped(sealed)
+    return _digest(cases=cases) if cases else ""
+
+
+def templates_in(folder: Path) -> list[Template]:
+    """The suite's templates, each of which can be told for each of its people."""
+    file = folder / "counterfactuals.yaml"
+    templates = [entry(file, number, row, Template) for number, row in rows_in(file)] if file.exists() else []
+    for template in templates:
+        for person in template.people:
+            try:
+                told(template, person)
+            except ValueError as error:
+                raise SuiteError(f"{file}: case {template.id}: {error}") from None
+    _refuse_duplicates([template.id for template in templates], file)
+    return templates
+
+
+def waivers_in(folder: Path) -> list[Waiver]:
+    """The suite's waivers, over or not."""
+    file = folder / "waivers.yaml"
+    return [entry(file, number, row, Waiver) for number, row in rows_in(file)] if file.exists() else []
+
+
+def rows_in(file: Path) -> list[tuple[int, Any]]:
+    """The entries of a file, numbered from 1, before anything is known of them."""
     rows = _yaml(file)
     if not isinstance(rows, list):
         raise SuiteError(f"{file}: must be a list")
-    return [_entry(file, number, row, model) for number, row in enumerate(rows, start=1)]
+    return list(enumerate(rows, start=1))
 
 
-def _entry(file: Path, number: int, row: Any, model: type[M]) -> M:
+def entry(file: Path, number: int, row: Any, model: type[M]) -> M:
+    """One entry of a file, valid. Raises `SuiteError`."""
     name = row.get("id", f"number {number}") if isinstance(row, dict) else f"number {number}"
     try:
         return model.model_validate(row)
@@ -120,11 +191,25 @@ def _entry(file: Path, number: int, row: Any, model: type[M]) -> M:
         raise SuiteError(f"{file}: case {name}: {first_mistake(error)}") from None
 
 
-def _floors_in(file: Path) -> Floors:
+def floors_in(file: Path) -> Floors:
+    """The floors of a suite."""
     try:
         return Floors.model_validate(_yaml(file))
     except ValidationError as error:
         raise SuiteError(f"{file}: {first_mistake(error)}") from None
+
+
+def _cases_of(folder: Path) -> list[EvalCase]:
+    files = sorted(folder.glob("*.yaml"))
+    return [entry(file, number, row, EvalCase) for file in files for number, row in rows_in(file)]
+
+
+def _dumped(cases: Iterable[EvalCase]) -> list[Any]:
+    return [case.model_dump(mode="json", by_alias=True) for case in cases]
+
+
+def _digest(**content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _yaml(file: Path) -> Any:
@@ -136,6 +221,6 @@ def _yaml(file: Path) -> Any:
         raise SuiteError(f"{file}: not YAML in UTF-8: {' '.join(str(error).split())}") from None
 
 
-def _refuse_duplicates(ids: list[str], folder: Path) -> None:
+def _refuse_duplicates(ids: list[str], place: Path) -> None:
     for twice in (one for one, times in Counter(ids).items() if times > 1):
-        raise SuiteError(f"{folder / 'cases'}: case {twice}: the id is used twice")
+        raise SuiteError(f"{place}: case {twice}: the id is used twice")

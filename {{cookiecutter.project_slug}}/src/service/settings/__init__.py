@@ -34,6 +34,7 @@ class Settings:
             self.product = groups.ProductSettings(**overrides.get("product", {}))
             self.load = groups.LoadSettings(**overrides.get("load", {}))
             self.audit = groups.AuditSettings(**overrides.get("audit", {}))
+            self.live = groups.LiveSettings(**overrides.get("live", {}))
             self.ticketing = groups.TicketingSettings(**overrides.get("ticketing", {}))
             self.telemetry = groups.TelemetrySettings(**overrides.get("telemetry", {}))
         except ValidationError as error:
@@ -75,6 +76,12 @@ class Settings:
         """Calls a minute per subject and per tenant. Production always has limits; None: no limit."""
         usual = (600, 6000) if self.profile is Profile.PRODUCTION else (None, None)
         return self.load.per_minute or usual[0], self.load.tenant_per_minute or usual[1]
+
+    @property
+    def reviewed_share(self) -> float:
+        """Of what passes without a person: if nothing is said, one in fifty in production and none in development."""
+        usual = 0.02 if self.profile is Profile.PRODUCTION else 0.0
+        return usual if self.live.reviewed is None else self.live.reviewed
 
     @property
     def api_docs(self) -> bool:

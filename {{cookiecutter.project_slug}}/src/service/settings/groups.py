@@ -158,6 +158,16 @@ class AuditSettings(Group):
     days: int = Field(400, ge=183, le=36_500, validation_alias="AUDIT_DAYS")
 
 
+class LiveSettings(Group):
+    """AI owner: which share of live answers is evaluated, how many an hour at most, and which share of those that pass
+    without a person is reviewed all the same.
+    """
+
+    share: float = Field(0.1, ge=0, le=1, validation_alias="EVAL_SAMPLE")
+    per_hour: int = Field(200, ge=0, le=100_000, validation_alias="EVAL_PER_HOUR")
+    reviewed: float | None = Field(None, ge=0, le=1, validation_alias="REVIEW_SAMPLE")
+
+
 class TicketingSettings(Group):
     """Integration owner: the downstream ticketing system."""
 

@@ -42,3 +42,4 @@ class ReviewItem:
     verdict: Verdict | None
     note: str | None
     corrected: JsonObject | None
+    closed_at: datetime | None

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from service.application.decision import Effect, JsonObject
+from service.application.decision import Disposition, Effect, JsonObject
 from service.application.errors import Conflict, Invalid
 from service.application.identity import Caller
 from service.application.review.contract import ReviewItem, ReviewState, Verdict
@@ -38,7 +39,9 @@ class ReviewDesk(Protocol):
     locks the item, calls `judge` with it, and commits the judgement, its audit row and its effect together.
     """
 
-    async def list(self, caller: Caller, state: ReviewState | None, limit: int) -> list[ReviewItem]: ...
+    async def list(
+        self, caller: Caller, state: ReviewState | None, limit: int, closed_since: datetime | None = None
+    ) -> list[ReviewItem]: ...
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem: ...
 
@@ -52,9 +55,14 @@ class ReviewWork:
     desk: ReviewDesk
     reviewables: Mapping[str, Reviewable]
 
-    async def list(self, caller: Caller, state: ReviewState | None, limit: int = 100) -> list[ReviewItem]:
-        """The tenant's items in one state (None: all), oldest first, escalated before others."""
-        return await self.desk.list(caller, state, limit)
+    async def list(
+        self, caller: Caller, state: ReviewState | None, limit: int = 100, closed_since: datetime | None = None
+    ) -> list[ReviewItem]:
+        """The tenant's items in one state (None: all), oldest first, escalated before others.
+
+        With `closed_since` those closed then or later, in the order in which they were closed.
+        """
+        return await self.desk.list(caller, state, limit, closed_since)
 
     async def claim(self, caller: Caller, review_id: str) -> ReviewItem:
         """Take an item so that nobody else works on it. Claims expire, so a lost reviewer loses no item."""
@@ -78,8 +86,9 @@ class ReviewWork:
             raise Conflict("the customer's message was erased, so nothing can be decided on it")
         reviewable = self.reviewables[item.use_case]
         corrected = _validated(reviewable, outcome) if outcome is not None else None
-        if verdict is Verdict.REJECT:
-            return Judgement(verdict, note, corrected=None, effect=None)
+        # What passed without a person was written then. It is reviewed to learn how often that is right.
+        if verdict is Verdict.REJECT or item.disposition == Disposition.AUTO:
+            return Judgement(verdict, note, corrected, effect=None)
         effect = reviewable.effect(item.decision_id, item.request, corrected or item.outcome)
         return Judgement(verdict, note, corrected, effect)
 

@@ -32,6 +32,8 @@ HIGH_STAKES = (
     "outage", "panne générale", "liggen plat",
 )  # fmt: skip
 
+_UNSEEN = ("Cc", "Cf", "Mn")  # controls, formats, and marks such as variation selectors
+
 # A scheme, a host with a path, a tag, a markdown link. Times such as 10:30 and "Kund:in" are none of these.
 _ACTIVE = re.compile(
     r"\b[a-z][a-z0-9+.-]*:(?!(?:in|innen|r|n|s|e|m|en)\b)[^\s\d]|//|\bwww\.|\b[a-z0-9-]+\.[a-z]{2,}/"
@@ -98,4 +100,6 @@ def _says_something(quote: str) -> bool:
 
 
 def _squeeze(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    """As a reader sees it, in one line, case aside: one form per sign and nothing invisible, as models are shown it."""
+    shown = (c for c in unicodedata.normalize("NFKC", text) if c.isspace() or unicodedata.category(c) not in _UNSEEN)
+    return " ".join("".join(shown).split()).casefold()

@@ -14,6 +14,7 @@ from service.application.errors import Unavailable
 from service.application.held import Claim, Opened, Spender
 from service.application.identity import Caller
 from service.application.review.contract import Verdict
+from service.application.sampling import in_sample
 from service.integration.database import audit, claims, decisions, payloads
 from service.integration.database.budgets import Budgets
 from service.integration.database.ledger import Clock, Enqueue, queue_effect
@@ -52,10 +53,11 @@ _EARLIER = (
 class SqlRecords:
     """`Records`. `digest` turns a request into what is compared when its key comes again.
 
-    A claim lasts `lease_s`, which must be longer than an answer can take.
+    A claim lasts `lease_s`, which must be longer than an answer can take. `reviewed`: the share of answers that pass
+    without a person and are reviewed all the same, so that verdicts speak for all.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has its own owner
         self,
         database: Database,
         enqueue: Enqueue,
@@ -63,9 +65,11 @@ class SqlRecords:
         clock: Clock,
         lease_s: float = 60.0,
         budgets: Budgets | None = None,
+        reviewed: float = 0.0,
     ) -> None:
         self._database, self._enqueue, self._budgets = database, enqueue, budgets
         self._digest, self._clock, self._lease = digest, clock, timedelta(seconds=lease_s)
+        self._reviewed = reviewed
         self._undoing: set[asyncio.Task[None]] = set()
         self._in_doubt: set[int] = set()
 
@@ -106,7 +110,7 @@ class SqlRecords:
             store_decision(session, decision, request, calls)
             if effect is not None:
                 queue_effect(session, effect, decision.tenant, self._clock(), self._enqueue)
-            elif decision.disposition is not Disposition.AUTO:
+            if decision.disposition is not Disposition.AUTO or in_sample("review", decision.id, self._reviewed):
                 open_review(session, decision, decision.at)
             self._settle(session, opened, decision.usage)
 

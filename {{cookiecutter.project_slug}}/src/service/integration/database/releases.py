@@ -31,14 +31,19 @@ def draft(session: Session, release: Release, author: str) -> bool:
     return True
 
 
-def approve(session: Session, name: str, approver: str, reason: str, production: bool, suite: str = "") -> Report:
-    """Put a name to a release, on the evidence of its newest report, which must be of this suite. Raises `Invalid`."""
+def approve(  # noqa: PLR0913 - who, what, why, and on what evidence
+    session: Session, name: str, approver: str, reason: str, production: bool, suite: str = "", holdout: int = 0
+) -> Report:
+    """Put a name to a release, on the evidence of its newest report, which must be of this suite and its sealed cases.
+
+    Raises `Invalid`.
+    """
     row = drafted(session, name)
     reports = reports_of(session, row.digest)
     if not reports:
         raise Invalid(f"{name} has no report: svc release evaluate {name}")
     report = reports[0]
-    if why := report.why_not(bundle_of(row), production, suite):
+    if why := report.why_not(bundle_of(row), production, suite, holdout):
         raise Invalid(why)
     if same_person(approver, row.author):
         raise Invalid(f"{name} was drafted by {approver}: another person must approve it")
@@ -174,8 +179,9 @@ def _report(session: Session, report_id: str) -> Report:
 
 
 def _as_report(row: EvalReportRow) -> Report:
-    models = tuple((row.report or {}).get("models", ()))
-    return Report(row.id, row.digest, row.suite, row.target, row.verdict, row.at, models)
+    told = row.report or {}
+    models, holdout = tuple(told.get("models", ())), told.get("holdout") or 0
+    return Report(row.id, row.digest, row.suite, row.target, row.verdict, row.at, models, holdout)
 
 
 def _audit(session: Session, actor: str, action: str, what: str, details: JsonObject) -> None:

@@ -28,10 +28,16 @@ class SqlReviewDesk:
     def __init__(self, database: Database, enqueue: Enqueue, clock: Clock) -> None:
         self._database, self._enqueue, self._clock = database, enqueue, clock
 
-    async def list(self, caller: Caller, state: ReviewState | None, limit: int) -> "list[ReviewItem]":
+    async def list(
+        self, caller: Caller, state: ReviewState | None, limit: int, closed_since: datetime | None = None
+    ) -> "list[ReviewItem]":
         now = self._clock()
+        query = _items(caller.tenant).limit(limit)
+        if closed_since is not None:
+            query = query.where(ReviewItemRow.closed_at >= closed_since)
+            query = query.order_by(ReviewItemRow.closed_at, ReviewItemRow.id)
         escalated_first = case((ReviewItemRow.disposition == "escalate", 0), else_=1)
-        query = _items(caller.tenant).order_by(escalated_first, ReviewItemRow.opened_at, ReviewItemRow.id).limit(limit)
+        query = query.order_by(escalated_first, ReviewItemRow.opened_at, ReviewItemRow.id)
         if state is not None:
             query = query.where(in_state(state, now))
 
@@ -140,4 +146,5 @@ def _item(session: Session, found: Found, now: datetime) -> ReviewItem:
         verdict=Verdict(row.verdict) if row.verdict else None,
         note=row.note,
         corrected=row.corrected,
+        closed_at=row.closed_at,
     )

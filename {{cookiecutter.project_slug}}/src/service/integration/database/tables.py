@@ -181,6 +181,19 @@ class AuditSealRow(Base):
     sealed_at: Mapped[datetime]
 
 
+class LiveScoreRow(Base):
+    """A verdict of an evaluator on a live answer; `passed` is None where the evaluator itself failed."""
+
+    __tablename__ = "live_score"
+    __table_args__ = (Index(None, "release", "dimension", "at"), Index(None, "at"))
+
+    decision_id: Mapped[str] = mapped_column(ForeignKey("decision.id"), primary_key=True)
+    dimension: Mapped[str] = mapped_column(primary_key=True)
+    release: Mapped[str]
+    passed: Mapped[bool | None]
+    at: Mapped[datetime]
+
+
 class ApiKeyRow(Base):
     """An API key by the SHA-256 of its secret; the secret itself is nowhere."""
 

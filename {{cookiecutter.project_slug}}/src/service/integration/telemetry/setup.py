@@ -13,7 +13,10 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 from opentelemetry import metrics, propagate, trace
+from opentelemetry._logs import set_logger_provider
 from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -35,13 +38,13 @@ R = TypeVar("R")
 def configure_telemetry(
     service: str, process: str, otlp_endpoint: str, directory: Path, redactor: Redactor
 ) -> Callable[[], None]:
-    """Send spans and metrics over OTLP/HTTP to `otlp_endpoint`, or to OTLP JSON files in `directory` without one.
+    """Send spans, metrics, events over OTLP/HTTP to `otlp_endpoint`, or to OTLP JSON files in `directory` without one.
 
     Prompts and answers are never captured; spans are redacted. Returns the function that flushes and closes everything.
     """
     os.environ["OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"] = "NO_CONTENT"
     resource = Resource.create({"service.name": service, "service.instance.id": f"{process}-{os.getpid()}"})
-    spans, measurements = _otlp() if otlp_endpoint else _files(directory, process)
+    spans, measurements, events = _otlp() if otlp_endpoint else _files(directory, process)
     tracing = TracerProvider(
         sampler=ParentBased(RequestsAndJobs(), local_parent_sampled=RequestsAndJobs(dropped=CONNECTION_HANDLING)),
         resource=resource,
@@ -52,7 +55,13 @@ def configure_telemetry(
     propagate.set_global_textmap(TraceContextTextMapPropagator())  # a caller's baggage must not reach the vendor
     metrics.set_meter_provider(metering)
 
+    # Events only: log lines go to stderr. What tells an event chooses its attributes, none of which is a text.
+    telling = LoggerProvider(resource)
+    telling.add_log_record_processor(BatchLogRecordProcessor(events))
+    set_logger_provider(telling)
+
     def close() -> None:
+        telling.shutdown()
         tracing.shutdown()
         metering.shutdown()
 
@@ -87,15 +96,17 @@ class RequestsAndJobs(Sampler):
         return type(self).__name__
 
 
-def _otlp() -> tuple[SpanExporter, MetricExporter]:
+def _otlp() -> tuple[SpanExporter, MetricExporter, LogRecordExporter]:
     """The exporters read endpoint, headers and time-outs from the standard OTEL_EXPORTER_OTLP_* variables."""
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(), OTLPMetricExporter()
+    return OTLPSpanExporter(), OTLPMetricExporter(), OTLPLogExporter()
 
 
-def _files(directory: Path, process: str) -> tuple[SpanExporter, MetricExporter]:
+def _files(directory: Path, process: str) -> tuple[SpanExporter, MetricExporter, LogRecordExporter]:
+    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
     from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExporter
     from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
@@ -103,6 +114,7 @@ def _files(directory: Path, process: str) -> tuple[SpanExporter, MetricExporter]
     return (
         FileSpanExporter(directory / f"{process}-traces.jsonl"),
         FileMetricExporter(directory / f"{process}-metrics.jsonl"),
+        FileLogExporter(directory / f"{process}-events.jsonl"),
     )
 
 

@@ -1,0 +1,215 @@
+"""`svc eval baseline` and `svc eval compare`: a suite on another target, and one report against another."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.application.decision import JsonObject
+from service.cli import eval as local
+from service.cli.eval_run import EnvironmentFailed, Reached, Target, run_suite
+from service.evaluation.adapters import OWN, Adapter, AdapterError, load_adapter
+from service.evaluation.cases import CaseClass, Dimension
+from service.evaluation.results import Run, Score, Scores
+from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
+from service.evaluation.targets import HttpTarget, open_target
+from service.settings import Settings
+
+PREFLIGHT = 3  # messages; when none is answered, the address or the adapter is wrong
+
+
+def baseline(  # noqa: PLR0913 - each is an option
+    suite: local.SuiteName = local.DEFAULT,
+    target: Annotated[str, typer.Option(help="local, or the http(s):// address of a target.")] = "local",
+    adapter: Annotated[
+        Path | None, typer.Option(help="How the target is asked; without it, as this service is.")
+    ] = None,
+    repeats: local.Repeats = 3,
+    yes_it_writes: Annotated[
+        bool, typer.Option("--yes-it-writes", help="The target's real side effects are wanted, hundreds of times.")
+    ] = False,
+    fresh: local.Fresh = False,
+    concurrency: local.AtOnce = 8,
+) -> None:
+    """Accept a run as what later runs are compared with; of another target, find its boundaries, too."""
+    if target == "local":
+        if adapter:
+            raise typer.BadParameter("an adapter needs --target URL")
+        local.accept_local(suite, repeats, fresh, concurrency)
+        return
+    with local.explained():
+        try:
+            asked = load_adapter(adapter) if adapter else OWN
+            _refuse_unwanted_effects(asked, yes_it_writes)
+            folder = suite_folder(suite)
+            report = asyncio.run(_measure(load_suite(folder), asked, target, repeats, fresh))
+        except AdapterError as error:
+            raise SuiteError(str(error)) from None  # wrong use, too
+        _write_baseline(report, asked, folder)
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help="A baseline's name, a report's file, or `latest`.")],
+    after: Annotated[str, typer.Argument(help="The same; this one is judged.")],
+    suite: local.SuiteName = local.DEFAULT,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as one HTML page.")] = None,
+) -> None:
+    """Judge one report against another: the same paired test, on what both observed and both ran."""
+    with local.explained():
+        from service.evaluation.report_html import as_html
+        from service.evaluation.report_text import as_text
+
+        folder = suite_folder(suite)
+        old, new = _report(before, folder), _report(after, folder)
+        report = compared(old, new, load_suite(folder))
+        if html:
+            html.parent.mkdir(parents=True, exist_ok=True)
+            html.write_text(as_html(report, old), encoding="utf-8")
+        print(as_text(report, str(html or after)))
+    raise typer.Exit(local.EXIT[report["verdict"]])
+
+
+def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
+    """The report on `new` with `old` as its baseline. Raises `SuiteError` when they have nothing in common."""
+    from service.evaluation import gate
+    from service.evaluation.report import scores_of
+    from service.evaluation.statistics import paired_ratio
+
+    mine, theirs, dropped = scores_of(new), scores_of(old), 0
+    if old["suite_digest"] != new["suite_digest"]:
+        mine, dropped = _unchanged(mine, old, new)
+    both = {name: {case: of[case] for case in of if case in theirs.get(name, {})} for name, of in mine.items()}
+    both = {name: of for name, of in both.items() if of}
+    if not both:
+        raise SuiteError("the two reports have no case in common, on no dimension")
+    unobserved = frozenset(Dimension) - both.keys()
+    judged = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
+    cases = sorted(set(old["answers"]) & set(new["answers"]))
+    seconds = [(old["answers"][case].get("seconds"), new["answers"][case].get("seconds")) for case in cases]
+    known = [(slow, quick) for slow, quick in seconds if slow and quick]
+    ratio = paired_ratio([pair[0] for pair in known], [pair[1] for pair in known]) if known else None
+    warnings = [f"the suite changed between them: {dropped} case(s) are left out"] if dropped else []
+    return new | {
+        "verdict": judged.verdict.value,
+        "why": judged.why,
+        "baseline": {key: old[key] for key in ("target", "digest", "at", "suite_digest")},
+        "cases": len({case for of in both.values() for case in of} & set(cases)),
+        "dimensions": json.loads(json.dumps([asdict(row) for row in judged.rows])),
+        "classes": _classes(both, new),
+        "failures": [one for one in new["failures"] if one["case"] in both.get(Dimension(one["dimension"]), {})],
+        "efficiency": new["efficiency"] | {"latency_ratio": ratio and list(ratio), "cost_ratio": None},
+        "warnings": [*judged.warnings, *warnings],
+    }
+
+
+def _unchanged(scores: Scores, old: JsonObject, new: JsonObject) -> tuple[Scores, int]:
+    """The scores of cases that read and expect the same in both, and how many cases do not."""
+    parts = ("class", "message", "expected")
+    told = [{case: [row.get(part) for part in parts] for case, row in of["answers"].items()} for of in (old, new)]
+    same = {case for case, row in told[1].items() if told[0].get(case) == row and row[1] is not None}
+    kept = {name: {case: score for case, score in of.items() if case in same} for name, of in scores.items()}
+    return kept, len(told[1]) - len(same)
+
+
+def _classes(scores: Scores, report: JsonObject) -> list[JsonObject]:
+    classes = {case: row["class"] for case, row in report["answers"].items()}
+    judged = {case: classes[case] for of in scores.values() for case in of if case in classes}
+    failed = {case for of in scores.values() for case, score in of.items() if not score.passed}
+    counted = {each.value: [case for case in judged if judged[case] == each.value] for each in CaseClass}
+    return [
+        {"class": name, "n": len(cases), "passed": len(set(cases) - failed)} for name, cases in counted.items() if cases
+    ]
+
+
+def _report(name: str, folder: Path) -> JsonObject:
+    known = {"latest": Settings().var_dir / "eval" / "report.json"}
+    file = Path(name) if name.endswith(".json") else known.get(name, folder / "baselines" / f"{name}.json")
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        if {"answers", "dimensions", "suite_digest", "failures", "efficiency"} <= set(report):
+            return dict(report)
+    except OSError:
+        there = ", ".join(sorted(path.stem for path in (folder / "baselines").glob("*.json"))) or "none"
+        raise SuiteError(f"{file}: no such report; baselines here: {there}") from None
+    except (ValueError, TypeError):
+        pass
+    raise SuiteError(f"{file}: not a whole report with its answers, as `svc eval` leaves in VAR_DIR/eval/")
+
+
+def _refuse_unwanted_effects(adapter: Adapter, yes_it_writes: bool) -> None:
+    if adapter.side_effects == "real" and not yes_it_writes:
+        raise AdapterError(
+            f"{adapter.name} has real side effects ({adapter.side_effects_note}), and a suite is hundreds of messages: "
+            "point it at a copy, or add --yes-it-writes"
+        )
+
+
+async def _measure(suite: Suite, adapter: Adapter, url: str, repeats: int, fresh: bool) -> JsonObject:
+    """The report, with what was found beyond the suite."""
+    from service.evaluation.boundaries import boundaries
+    from service.evaluation.stress import consistency, failures, under_load
+
+    async with open_target(url, adapter, os.environ) as remote:
+        run, _ = await run_suite(suite, _as_target(remote, suite), Settings().var_dir, repeats, fresh, _shown())
+        report = _judged(run, adapter)
+        broken = {case for (case, _, _), sample in run.samples.items() if sample.problem}
+        working = [case for case in suite.cases if case.id not in broken and case.case_class is CaseClass.CORE]
+        stress = {
+            "consistency": consistency(run.samples),
+            "load": await under_load(remote, working) if working else None,
+            "failures": await failures(remote, (working or suite.cases)[0]),
+        }
+    return report | {"stress": stress | {"boundaries": boundaries(report, suite, adapter, stress)}}
+
+
+def _as_target(remote: HttpTarget, suite: Suite) -> Target:
+    adapter = remote.adapter
+
+    @asynccontextmanager
+    async def reach() -> AsyncIterator[Reached]:
+        first = [await remote.ask(case.ticket) for case in suite.cases[:PREFLIGHT]]
+        if all(sample.problem for sample in first):
+            raise EnvironmentFailed(
+                f"{adapter.name} at {remote.url} answers none of the first {len(first)} messages: {first[0].problem}; "
+                "check the address, and the adapter against one of its replies"
+            )
+        yield Reached(remote.ask)
+
+    decides = {"url": remote.url, "adapter": adapter.model_dump(mode="json", by_alias=True)}
+    name = adapter.name
+    return Target(name, name, name, reach, model=name, decides=decides, concurrency=adapter.concurrency)
+
+
+def _judged(run: Run, adapter: Adapter) -> JsonObject:
+    from service.evaluation import gate, report
+
+    seen: dict[Dimension, dict[str, Score]] = {d: dict(of) for d, of in run.scores.items() if d in adapter.observes}
+    run = replace(run, scores=seen)
+    efficiency, unobserved = report.efficiency(run, None), frozenset(Dimension) - adapter.observes
+    # A waiver is a promise about this service, not about the target.
+    verdict = gate.judge(run.scores, run.suite.floors, (), None, run.at.date(), efficiency, unobserved)
+    built = report.build_report(run, verdict, None)
+    return built if adapter.maps("confidence") else built | {"calibration": None}
+
+
+def _write_baseline(report: JsonObject, adapter: Adapter, folder: Path) -> None:
+    from service.evaluation.boundaries import as_markdown, as_text
+
+    file = folder / "baselines" / f"{adapter.name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.with_suffix(".md").write_text(as_markdown(report, adapter), encoding="utf-8")
+    print(as_text(report))
+    print(f"baseline: {file}; for people: {file.with_suffix('.md')}")
+
+
+def _shown() -> bool:
+    return sys.stdout.isatty()
