@@ -16,7 +16,7 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
         (3, r"\b(over|double|wrongly |twice )?-?charged?\b|\bcharging\b|\bcharges\b"),
         (3, r"\bfees?\b|\binvoices?\b|\bbilling\b|\bbilled\b|\bbill\b|\bvat\b|\breceipts?\b"),
         (3, r"\bexchange rates?\b|\brates?\b"),
-        (2, r"\bvat\b|\baccountant\b|\btax\b"),
+        (2, r"\bvat\b|\baccountant\b|\btax\b|\b(no|my) refund\b"),
         (
             3,
             r"\b(pending|cancel\w*|revert\w*|missing|direct debit)\b.{0,40}\b(payment|transfer|transaction|deposit|withdrawal|top.?up)",
@@ -54,7 +54,8 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
             3,
             r"\b(open|opening|create|register|sign(ing)? up)\b.{0,25}\b(accounts?|for)\b|\bhow old\b|\bage\b|\b(my|a|the) (child|children|kids?|daughter|son)\b",
         ),
-        (2, r"\b(account|profile|access|permissions?|blocked)\b"),
+        (3, r"\bmerge\b|\bpermissions?\b|\bownership\b"),
+        (2, r"\b(account|profile|access|blocked)\b"),
     ),
     "technical": _cues(
         (4, r"\b(bugs?|crash\w*|freezes|error( message| code)?|glitch\w*|outage|timeout|timed out|broken|broke)\b"),
@@ -67,6 +68,7 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
             3,
             r"(isn'?t|not|won'?t|doesn'?t) (going through|go through|possible|letting|let)\b|(can'?t|cannot|unable to|won'?t let) (seem to )?(link|use|see|find|add|top|transfer|make|send|withdraw)",
         ),
+        (3, r"\b(firmware|wi-?fi|router|offline|print(er|s)|reinstall\w*)\b"),
         (2, r"\b(app|website|browser|server|api|device|update|install|sync|contactless|software|screen)\b"),
         (1, r"\b(issue|problem|trouble|why (is|was|did|didn'?t|won'?t|can'?t|isn'?t))\b"),
     ),
@@ -75,7 +77,7 @@ CATEGORY_CUES: dict[str, tuple[Cue, ...]] = {
         (4, r"\btrack(ing)?\b"),
         (
             4,
-            r"\b(card|order|item|it)\b.{0,40}\b(arriv\w+|come yet|get here|received?)\b|\b(arriv\w+|received?|waiting (on|for))\b.{0,25}\b(card|order|item)\b",
+            r"\b(card|order|item|it)\b[^.!?]{0,40}\b(arriv\w+|come yet|get here|received?)\b|\b(arriv\w+|received?|waiting (on|for))\b.{0,25}\b(card|order|item)\b",
         ),
         (
             3,
@@ -125,7 +127,7 @@ PRIORITY_CUES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "high",
         re.compile(
-            r"\b(lost|twice|declined|denied|blocked|missing|never arrived|unauthori[sz]ed|deadline|today|still (not|waiting|hasn'?t|haven'?t|pending))\b|(don'?t|didn'?t|not) (recogni[sz]e|make)\b|not working|can'?t (access|log)|!!"
+            r"\b(lost|twice|declined|denied|blocked|missing|never arrived|unauthori[sz]ed|deadline|today|tomorrow|since (\d+ )?this morning|still (no|not|waiting|hasn'?t|haven'?t|pending))\b|(don'?t|didn'?t|not) (recogni[sz]e|make)\b|not working|can'?t (access|log)|!!"
         ),
     ),
     (
@@ -143,7 +145,7 @@ ENTITY_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "order_number",
         re.compile(
-            r"(?:(?<=order )|(?<=order number )|(?<=order no\. )|(?<=ticket )|(?<=invoice ))#?(?=[\w-]*\d)[A-Za-z0-9][\w-]{2,}|#\d{3,}|\b[A-Z]{1,4}-\d{3,}\b",
+            r"(?:(?<=order )|(?<=order number )|(?<=order no\. )|(?<=ticket )|(?<=invoice )|(?<=booking )|(?<=customer number )|(?<=booking number )|(?<=reader number ))#?(?=[\w-]*\d)[A-Za-z0-9][\w-]{2,}|#\d{3,}|\b[A-Z]{1,4}-\d{3,}\b",
             re.IGNORECASE,
         ),
     ),
