@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from service.application.decision import JsonObject
+from service.evaluation.accuracy import wilson
 from service.evaluation.adapters import Adapter
 from service.evaluation.cases import INJECTIONS, CaseClass, Dimension
 from service.evaluation.report_text import visible
-from service.evaluation.statistics import wilson
 from service.evaluation.suites import Suite
 
 RIGHT = 0.95  # accuracy that a confidence must promise before its answers may pass by themselves

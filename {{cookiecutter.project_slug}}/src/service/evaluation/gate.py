@@ -11,9 +11,10 @@ from enum import StrEnum
 from statistics import fmean
 
 from service.application.decision import JsonObject
+from service.evaluation.accuracy import wilson
 from service.evaluation.cases import Dimension
 from service.evaluation.results import HarnessFailed, Score, Scores
-from service.evaluation.statistics import drop_upper, failure_rate_upper, holm, on_grid, paired_mid_p, wilson
+from service.evaluation.statistics import drop_upper, failure_rate_upper, holm, on_grid, paired_mid_p
 from service.evaluation.suites import Floors, Limits, Waiver
 
 ALPHA = 0.05  # most chance that a change which harms nothing is called a drop in any dimension

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, EvalCase, Template
 from service.evaluation.perturb import perturbed, to_perturb, told
@@ -78,6 +77,5 @@ def _decision(sample: Sample | None) -> str:
         return "no sample"
     if sample.answer is None:
         return f"no answer: {sample.problem}"
-    outcome: JsonObject = sample.answer.get("outcome") or {}
-    parts = (outcome.get("category"), outcome.get("priority"), sample.answer.get("disposition"))
+    parts = (sample.outcome.get("category"), sample.outcome.get("priority"), sample.answer.get("disposition"))
     return "/".join(map(str, parts)) if all(parts) else "no decision in the answer"
