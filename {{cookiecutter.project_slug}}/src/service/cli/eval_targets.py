@@ -15,11 +15,11 @@ import typer
 
 from service.application.decision import JsonObject
 from service.cli import eval as local
-from service.cli.eval_report import indented, write
+from service.cli.eval_report import indented, judged, write
 from service.cli.eval_run import EnvironmentFailed, Reached, Target, run_suite
 from service.evaluation.adapters import OWN, Adapter, AdapterError, load_adapter
 from service.evaluation.cases import CaseClass, Dimension
-from service.evaluation.results import Run, Score, Scores
+from service.evaluation.results import Run, Scores
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.evaluation.targets import HttpTarget, open_target
 from service.settings import Settings
@@ -91,20 +91,20 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
     if not both:
         raise SuiteError("the two reports have no case in common, on no dimension")
     judged_cases, unobserved = {case for of in both.values() for case in of}, frozenset(Dimension) - both.keys()
-    judged = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
+    verdict = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
     cases = sorted(set(old["answers"]) & set(new["answers"]))
     latency = ratio((old["answers"][case].get("seconds"), new["answers"][case].get("seconds")) for case in cases)
     warnings = [f"the suite changed between them: {dropped} case(s) are left out"] if dropped else []
     return new | {
-        "verdict": judged.verdict.value,
-        "why": judged.why,
+        "verdict": verdict.verdict.value,
+        "why": verdict.why,
         "baseline": named(old),
         "cases": len(judged_cases & set(cases)),
-        "dimensions": json.loads(json.dumps([asdict(row) for row in judged.rows])),
+        "dimensions": json.loads(json.dumps([asdict(row) for row in verdict.rows])),
         "classes": classes({case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, both),
         "failures": [one for one in new["failures"] if one["case"] in both.get(Dimension(one["dimension"]), {})],
         "efficiency": new["efficiency"] | {"latency_ratio": latency and list(latency), "cost_ratio": None},
-        "warnings": [*judged.warnings, *warnings],
+        "warnings": [*verdict.warnings, *warnings],
     }
 
 
@@ -171,15 +171,11 @@ def _as_target(remote: HttpTarget, suite: Suite) -> Target:
 
 
 def _judged(run: Run, adapter: Adapter) -> JsonObject:
-    from service.evaluation import gate, report
-
-    seen: dict[Dimension, dict[str, Score]] = {d: dict(of) for d, of in run.scores.items() if d in adapter.observes}
-    run = replace(run, scores=seen)
-    efficiency, unobserved = report.efficiency(run, None), frozenset(Dimension) - adapter.observes
+    seen = {dimension: of for dimension, of in run.scores.items() if dimension in adapter.observes}
     # A waiver is a promise about this service, not about the target.
-    verdict = gate.judge(run.scores, run.suite.floors, (), None, run.at.date(), efficiency, unobserved)
-    built = report.build_report(run, verdict, None)
-    return built if adapter.maps("confidence") else built | {"calibration": None}
+    run = replace(run, scores=seen, suite=replace(run.suite, waivers=()))
+    report = judged(run, None, frozenset(Dimension) - adapter.observes)
+    return report if adapter.maps("confidence") else report | {"calibration": None}
 
 
 def _write_baseline(report: JsonObject, adapter: Adapter, folder: Path) -> None:

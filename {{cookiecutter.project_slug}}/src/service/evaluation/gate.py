@@ -225,13 +225,12 @@ def _over_limits(limits: Limits, efficiency: JsonObject | None) -> tuple[list[st
     """Which limits are passed, and which cannot be judged."""
     over, unknown = [], []
     for name, most in (("p95_s", limits.p95_seconds), ("mean_cost_usd", limits.mean_cost_usd)):
-        if most is None or efficiency is None:
-            continue
-        found = efficiency.get(name)
-        if found is None:
-            unknown.append(f"{name}: there is a limit of {most:g}, and nobody knows the value")
-        elif found > most:
-            over.append(f"{name}: {found:g} is above the limit of {most:g}")
+        if most is not None and efficiency is not None:
+            found = efficiency.get(name)
+            if found is None:
+                unknown.append(f"{name}: there is a limit of {most:g}, and nobody knows the value")
+            elif found > most:
+                over.append(f"{name}: {found:g} is above the limit of {most:g}")
     return over, unknown
 
 

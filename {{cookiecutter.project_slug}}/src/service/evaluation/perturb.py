@@ -62,13 +62,20 @@ def _pick(chance: Chance, choices: Sequence[str]) -> str:
     return choices[int(next(chance) * len(choices))]
 
 
+def _each_word(text: str, change: Callable[[re.Match[str]], str]) -> str:
+    """The text with each token that is a word and nothing else changed: before it, itself, after it."""
+    parts = re.split(r"(\s+)", text)
+    return "".join(change(found) if (found := _WORD.fullmatch(part)) else part for part in parts)
+
+
 def _words(text: str, change: Callable[[str], str]) -> str:
     """The text with each word of four letters and more changed; codes, numbers and addresses left alone."""
-    parts = re.split(r"(\s+)", text)
-    for at, part in enumerate(parts):
-        if (found := _WORD.fullmatch(part)) and len(found[2]) > 3 and not found[2].isupper():
-            parts[at] = found[1] + change(found[2]) + found[3]
-    return "".join(parts)
+
+    def longer(found: re.Match[str]) -> str:
+        spared = len(found[2]) < 4 or found[2].isupper()
+        return found[0] if spared else found[1] + change(found[2]) + found[3]
+
+    return _each_word(text, longer)
 
 
 def _cased(like: str, word: str) -> str:
@@ -110,11 +117,12 @@ def _misspelt(text: str, chance: Chance) -> str:
 
 def _lowercase(text: str, chance: Chance) -> str:
     """As typed on a telephone: no capitals, no punctuation at the end of words."""
-    parts = re.split(r"(\s+)", text)
-    for at, part in enumerate(parts):
-        if (found := _WORD.fullmatch(part)) and (len(found[2]) == 1 or not found[2].isupper()):
-            parts[at] = found[1] + found[2].lower() + found[3].rstrip(".,;:!?…")
-    return "".join(parts)
+
+    def typed(found: re.Match[str]) -> str:
+        spared = len(found[2]) > 1 and found[2].isupper()
+        return found[0] if spared else found[1] + found[2].lower() + found[3].rstrip(".,;:!?…")
+
+    return _each_word(text, typed)
 
 
 def _between_words(text: str, chance: Chance, share: float, more: Callable[[str], str]) -> str:

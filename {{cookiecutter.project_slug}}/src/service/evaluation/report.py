@@ -65,7 +65,10 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "efficiency": efficiency(run, baseline),
         "warnings": judged.warnings,
         "answers": {case.id: _answer(run, case) for case in run.suite.cases},
-        "variants": {name: _shown(run, run.scores.get(name, {})) for name in ACROSS_VARIANTS},
+        "variants": {
+            name: {id_: _shown(run, id_, score) for id_, score in run.scores.get(name, {}).items()}
+            for name in ACROSS_VARIANTS
+        },
     }
     return {key: _plain(value) for key, value in report.items()}
 
@@ -84,12 +87,10 @@ def scores_of(report: JsonObject) -> Scores:
     """The scores that a report was made of. Raises `HarnessFailed` for JSON that is no whole report."""
     scores: dict[Dimension, dict[str, Score]] = {}
     try:
-        for case, answer in report["answers"].items():
-            for name, (value, reason) in answer["scores"].items():
-                scores.setdefault(Dimension(name), {})[case] = Score(float(value), str(reason))
-        for name, judged in report["variants"].items():
-            of = {case: Score(float(value), str(reason)) for case, (value, reason) in judged.items()}
-            scores |= {Dimension(name): of} if of else {}
+        found = [(name, case, of) for case, row in report["answers"].items() for name, of in row["scores"].items()]
+        found += [(name, case, of) for name, by_case in report["variants"].items() for case, of in by_case.items()]
+        for name, case, (value, reason) in found:
+            scores.setdefault(Dimension(name), {})[case] = Score(float(value), str(reason))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"not a whole report with its answers ({type(error).__name__}: {error}): make it again"
         raise HarnessFailed([problem]) from None
@@ -103,8 +104,8 @@ def _samples(run: Run, case: EvalCase) -> list[Sample]:
 
 def _answer(run: Run, case: EvalCase) -> JsonObject:
     """The first repeat's answer, the scores and mean seconds of all of them. Of a sealed case the scores only."""
-    own = {name: of[case.id] for name, of in run.scores.items() if case.id in of and name not in ACROSS_VARIANTS}
-    scores = {name: [score.value, "" if case.id in run.suite.holdout else score.reason] for name, score in own.items()}
+    own = {name: of for name, of in run.scores.items() if case.id in of and name not in ACROSS_VARIANTS}
+    scores = {name: _shown(run, case.id, of[case.id]) for name, of in own.items()}
     if case.id in run.suite.holdout:
         return {"class": case.case_class, "holdout": True, "scores": scores}
     first = _samples(run, case)[0]
@@ -122,9 +123,8 @@ def _answer(run: Run, case: EvalCase) -> JsonObject:
     }
 
 
-def _shown(run: Run, scores: Any) -> JsonObject:
-    sealed = run.suite.holdout
-    return {case: [score.value, "" if case in sealed else score.reason] for case, score in scores.items()}
+def _shown(run: Run, id_: str, score: Score) -> list[Any]:
+    return [score.value, "" if id_ in run.suite.holdout else score.reason]
 
 
 def classes(of_case: Mapping[str, str], scores: Scores) -> list[JsonObject]:
@@ -137,21 +137,18 @@ def classes(of_case: Mapping[str, str], scores: Scores) -> list[JsonObject]:
 def _failures(run: Run) -> list[JsonObject]:
     """In the suite's order. Of a sealed case its id and the dimension only, or it would not be sealed for long."""
     cases = {case.id: case for case in run.suite.cases}
-    order = {name: place for place, name in enumerate([*cases, *(template.id for template in run.suite.templates)])}
-    failed = [(name, of[0], of[1]) for name, scores in run.scores.items() for of in scores.items() if not of[1].passed]
     rows = []
-    for dimension, case_id, score in sorted(failed, key=lambda one: order[one[1]]):
-        case, sealed = cases.get(case_id), case_id in run.suite.holdout
-        rows.append(
-            {
-                "case": case_id,
-                "class": case.case_class if case else "counterfactual",
-                "dimension": dimension,
-                "value": round(score.value, 4),
-                "reason": None if sealed else score.reason,
-                "feature": case.feature if case and not sealed else None,
-            }
-        )
+    for id_ in (*cases, *(template.id for template in run.suite.templates)):
+        case, sealed = cases.get(id_), id_ in run.suite.holdout
+        for dimension, scores in run.scores.items():
+            if id_ in scores and not scores[id_].passed:
+                row: JsonObject = {
+                    "case": id_,
+                    "class": case.case_class if case else "counterfactual",
+                    "dimension": dimension,
+                }
+                row |= {"value": round(scores[id_].value, 4), "reason": None if sealed else scores[id_].reason}
+                rows.append(row | {"feature": case.feature if case and not sealed else None})
     return rows
 
 
