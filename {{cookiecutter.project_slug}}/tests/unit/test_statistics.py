@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from dev.gate_power import answers, coverage, solid
+from service.evaluation.accuracy import wilson
 from service.evaluation.statistics import (
     agreement,
     drop_upper,
@@ -16,7 +17,6 @@ from service.evaluation.statistics import (
     paired_mid_p,
     paired_ratio,
     unchanged_drop_upper,
-    wilson,
 )
 
 

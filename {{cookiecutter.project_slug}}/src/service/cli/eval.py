@@ -83,7 +83,7 @@ def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int) -> Non
 
     with explained():
         _, folder, loaded, target = _prepared(suite, None, holdout=True, concurrency=concurrency)
-        report = judged(_run(loaded, target, repeats, fresh, progress=sys.stderr.isatty()), None, target.observed)
+        report = judged(_run(loaded, target, repeats, fresh), None)
         file = folder / "baselines" / f"{target.baseline}.json"
         write(file, indented(report))
     print(as_text(report, str(file)))
@@ -102,8 +102,8 @@ def _prepared(
     return config, folder, load_suite(folder, holdout), local_target(config, release, concurrency)
 
 
-def _run(suite: Suite, target: Target, repeats: int, fresh: bool, progress: bool) -> Run:
-    run, kept = asyncio.run(run_suite(suite, target, Settings().var_dir, repeats, fresh, progress))
+def _run(suite: Suite, target: Target, repeats: int, fresh: bool) -> Run:
+    run, kept = asyncio.run(run_suite(suite, target, Settings().var_dir, repeats, fresh, sys.stderr.isatty()))
     if kept:
         _say(f"{kept} of {len(run.items)} answers are kept ones of an earlier run; --fresh asks again")
     return run
@@ -113,8 +113,7 @@ def _evaluate(  # noqa: PLR0913
     config: Settings, folder: Path, suite: Suite, target: Target, repeats: int, fresh: bool, wanted: Wanted
 ) -> JsonObject:
     before = load_baseline(folder, target.baseline, suite)
-    run = _run(suite, target, repeats, fresh, progress=sys.stderr.isatty())
-    report = judged(run, before, target.observed)
+    report = judged(_run(suite, target, repeats, fresh), before)
     why_not = record(report, config, folder)
     deliver(report, before, why_not, config, wanted)
     return report

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from service.application.decision import Disposition, JsonObject
 from service.application.errors import Invalid
 from service.application.identity import Role
 from service.application.triage.contract import Category, Priority
+from service.bootstrap_inference import pii_detectors
 from service.cli.case_making import BOTH, Made, Seen, evenly, keep, make_cases, personal
 from service.cli.decisions import instant
 from service.cli.logs import Row, read_log
@@ -24,7 +26,6 @@ from service.evaluation.case_files import append
 from service.evaluation.cases import CaseClass, EvalCase, first_mistake
 from service.evaluation.lint import lint as problems_of
 from service.evaluation.suites import SuiteError, reseal, suite_folder
-from service.inference.pii import PiiDetector
 from service.settings import Settings
 
 app = typer.Typer(help="The suite's cases.", no_args_is_help=True, add_completion=False)
@@ -62,9 +63,9 @@ def lint(
             reseal(folder)
         linted = problems_of(folder, personal, datetime.now(UTC).date())
     if as_json:
-        print_json(linted.as_json())
+        print_json(asdict(linted))
     else:
-        print("\n".join(map(str, linted.problems)) or linted.in_a_line())
+        print("\n".join(map(str, linted.problems)) or linted)
     if linted.problems:
         raise typer.Exit(PROBLEMS_FOUND)
 
@@ -122,9 +123,9 @@ def from_reviews(
 ) -> None:
     """Cases of what reviewers approved or corrected, into cases/from_reviews.yaml. For reviewers, and on record."""
     with _suite(suite) as folder, running_service(url, Role.REVIEWER) as ask:
-        detectors, closed = _detectors(), list(_closed(ask, instant(since)))
+        closed = list(_closed(ask, instant(since)))
         good = [item for item in closed if item["verdict"] in ("approve", "correct") and item["request"]]
-        made = make_cases([_reviewed(item) for item in good], folder, "review", language, detectors)
+        made = make_cases([_reviewed(item) for item in good], folder, "review", language, pii_detectors(Settings()))
         _complain(folder, made.bad)
         _write(folder, "from_reviews", made, limit)
     print(f"{len(closed) - len(good)} of {len(closed)} decided reviews were rejected, or their message has gone")
@@ -148,8 +149,7 @@ def from_csv(
     encoding, rows = read_log(file, columns)
     seen, bad = _logged(rows, categories)
     with _suite(suite) as folder:
-        detectors = _detectors()
-        made = make_cases(seen, folder, "log", language, detectors)
+        made = make_cases(seen, folder, "log", language, pii_detectors(Settings()))
         bad += made.bad
         _complain(file, bad)
         if bad and not made.cases and not made.known:
@@ -240,9 +240,3 @@ def _json_in(file: Path) -> object:
         raise Invalid(f"{file}: {error.strerror}") from None
     except ValueError:
         raise Invalid(f"{file}: not JSON in UTF-8") from None
-
-
-def _detectors() -> list[PiiDetector]:
-    from service.bootstrap_inference import pii_detectors
-
-    return pii_detectors(Settings())

@@ -1,7 +1,6 @@
 """`svc eval judge`: whether a model may judge drafts, by its agreement with people's labels."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from opentelemetry.util.genai.handler import TelemetryHandler
 
 from service.application.decision import JsonObject
 from service.bootstrap_inference import allowed_hosts, http_client
+from service.cli.eval_report import indented, write
 from service.evaluation.judge import (
     Ask,
     Judgement,
@@ -53,7 +53,7 @@ def judge(
     except NoUsableAnswer as error:
         _leave(f"{model} gave no judgement: {error.reason}; nothing was written", ENVIRONMENT)
     place = folder / "judge" / "agreement.json"
-    place.write_text(json.dumps(measured, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(place, indented(measured))
     print(_as_text(measured, model, url))
     print(f"written: {place}")
 

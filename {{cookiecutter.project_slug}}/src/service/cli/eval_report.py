@@ -27,13 +27,11 @@ class Wanted:
     markdown: Path | None = None
 
 
-def judged(run: Run, before: JsonObject | None, observed: bool) -> JsonObject:
+def judged(run: Run, before: JsonObject | None, unobserved: frozenset[Dimension] = frozenset()) -> JsonObject:
     """The report on a run, compared with the `before` report if there is one."""
     from service.evaluation import gate, report
 
-    earlier = report.scores_of(before) if before else None
-    unobserved = frozenset() if observed else frozenset({Dimension.EFFECTS})
-    efficiency = report.efficiency(run, before)
+    earlier, efficiency = report.scores_of(before) if before else None, report.efficiency(run, before)
     floors, waivers, today = run.suite.floors, run.suite.waivers, run.at.date()
     verdict = gate.judge(run.scores, floors, waivers, earlier, today, efficiency, unobserved)
     return report.build_report(run, verdict, before)
@@ -63,8 +61,7 @@ def deliver(
     from service.evaluation import report_ci, report_html, report_text
     from service.evaluation.report import summary
 
-    latest = config.var_dir / "eval"
-    page = report_html.as_html(report, before)
+    latest, page = config.var_dir / "eval", report_html.as_html(report, before)
     texts: list[tuple[Path | None, Callable[[], str]]] = [
         (latest / "report.json", lambda: indented(report)),
         (latest / "report.html", lambda: page),

@@ -6,20 +6,18 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
-from service.evaluation.answers import Answers, digest_of
-from service.evaluation.results import HarnessFailed, Item, ModelOut, Run, Sample, Samples, refuse_outage
-from service.evaluation.suites import Suite
+from service.evaluation.answers import Answers
+from service.evaluation.results import HarnessFailed, Item, Key, ModelOut, Run, Sample, Samples, refuse_outage
+from service.evaluation.suites import Suite, digest_of
 from service.evaluation.variants import items_of
 from service.integration.database.migrate import project_root
 
-Key: TypeAlias = tuple[str, str, int]
 LOOK_EVERY_S = 1.0
 # Edits of these change scores, never answers: what was answered is graded again.
 SCORE_ONLY = ("src/service/evaluation", "src/service/cli/eval")
@@ -55,9 +53,9 @@ class Target:
     release: str
     reach: Callable[[], AbstractAsyncContextManager[Reached]]
     model: str = ""
-    parameters: JsonObject | None = None
-    code: JsonObject | None = None
-    decides: JsonObject | None = None
+    parameters: JsonObject = field(default_factory=dict)
+    code: JsonObject = field(default_factory=dict)
+    decides: JsonObject = field(default_factory=dict)
     observed: bool = False
     concurrency: int = 8
 
@@ -71,16 +69,10 @@ async def run_suite(
     """
     # As written first: their effects come about while the variants, which nobody looks up downstream, are sent.
     items = sorted(items_of(suite, repeats), key=lambda item: item.variant != "")
-    decides = {
-        "target": target.name,
-        "release": target.release,
-        "parameters": target.parameters,
-        **(target.decides or {}),
-    }
+    decides = {"target": target.name, "release": target.release, "parameters": target.parameters} | target.decides
     answers = Answers(var_dir / "eval" / "answers", decides, fresh)
-    stored = answers.stored(items, target.observed)
-    samples: Samples = stored
-    took = None
+    stored: Samples = answers.stored(items, target.observed)
+    samples, took = stored, None
     if len(stored) < len(items):
         async with target.reach() as reached:
             samples, took = await _asked(items, target, reached, answers, stored, progress)
@@ -92,9 +84,8 @@ async def run_suite(
     from service.evaluation.runner import grade
 
     scores = await grade(suite, items, samples, target.observed)
-    at, mark = datetime.now(UTC), fingerprint(suite, target)
-    seconds = None if stored else took
-    return Run(suite, target.name, target.release, repeats, at, items, samples, scores, mark, seconds), len(stored)
+    about, at, mark = (suite, target.name, target.release, repeats), datetime.now(UTC), fingerprint(suite, target)
+    return Run(*about, at, items, samples, scores, mark, None if stored else took), len(stored)
 
 
 async def _asked(
@@ -138,15 +129,15 @@ def fingerprint(suite: Suite, target: Target) -> JsonObject:
     """What a verdict depends on, as far as anybody edits it on purpose: the same digest needs no new run.
 
     Waivers in force today are part of the digest only. Of the code only the versions of contract, rules and guards, and
-    what scores: a report committed beside an edit that
-    changes no answer stays valid. Whoever changes answers raises one of those versions (CONTRIBUTING.md).
+    what scores: a report committed beside an edit that changes no answer stays valid. Whoever changes answers raises
+    one of those versions (CONTRIBUTING.md).
     """
-    code = {**(target.code or {}), "scores": source_digest(*SCORES)}
+    code = {**target.code, "scores": source_digest(*SCORES)}
     parts = {
         "suite": suite.digest,
         "release": target.release,
         "model": target.model,
-        "parameters": target.parameters or {},
+        "parameters": target.parameters,
         "code": digest_of(code)[:12],
     }
     waived = [w.model_dump(mode="json") for w in suite.waivers if w.until >= datetime.now(UTC).date()]

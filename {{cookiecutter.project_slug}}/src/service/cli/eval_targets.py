@@ -15,10 +15,11 @@ import typer
 
 from service.application.decision import JsonObject
 from service.cli import eval as local
+from service.cli.eval_report import indented, judged, write
 from service.cli.eval_run import EnvironmentFailed, Reached, Target, run_suite
 from service.evaluation.adapters import OWN, Adapter, AdapterError, load_adapter
 from service.evaluation.cases import CaseClass, Dimension
-from service.evaluation.results import Run, Score, Scores
+from service.evaluation.results import Run, Scores
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.evaluation.targets import HttpTarget, open_target
 from service.settings import Settings
@@ -46,13 +47,14 @@ def baseline(  # noqa: PLR0913 - each is an option
         local.accept_local(suite, repeats, fresh, concurrency)
         return
     with local.explained():
-        try:
-            asked = load_adapter(adapter) if adapter else OWN
-            _refuse_unwanted_effects(asked, yes_it_writes)
-            folder = suite_folder(suite)
-            report = asyncio.run(_measure(load_suite(folder), asked, target, repeats, fresh))
-        except AdapterError as error:
-            raise SuiteError(str(error)) from None  # wrong use, too
+        asked = load_adapter(adapter) if adapter else OWN
+        if asked.side_effects == "real" and not yes_it_writes:
+            raise AdapterError(
+                f"{asked.name} has real side effects ({asked.side_effects_note}), and a suite is hundreds of messages: "
+                "point it at a copy, or add --yes-it-writes"
+            )
+        folder = suite_folder(suite)
+        report = asyncio.run(_measure(load_suite(folder), asked, target, repeats, fresh))
         _write_baseline(report, asked, folder)
 
 
@@ -71,8 +73,7 @@ def compare(
         old, new = _report(before, folder), _report(after, folder)
         report = compared(old, new, load_suite(folder))
         if html:
-            html.parent.mkdir(parents=True, exist_ok=True)
-            html.write_text(as_html(report, old), encoding="utf-8")
+            write(html, as_html(report, old))
         print(as_text(report, str(html or after)))
     raise typer.Exit(local.EXIT[report["verdict"]])
 
@@ -80,8 +81,7 @@ def compare(
 def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
     """The report on `new` with `old` as its baseline. Raises `SuiteError` when they have nothing in common."""
     from service.evaluation import gate
-    from service.evaluation.report import scores_of
-    from service.evaluation.statistics import paired_ratio
+    from service.evaluation.report import classes, named, ratio, scores_of
 
     mine, theirs, dropped = scores_of(new), scores_of(old), 0
     if old["suite_digest"] != new["suite_digest"]:
@@ -90,23 +90,21 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
     both = {name: of for name, of in both.items() if of}
     if not both:
         raise SuiteError("the two reports have no case in common, on no dimension")
-    unobserved = frozenset(Dimension) - both.keys()
-    judged = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
+    judged_cases, unobserved = {case for of in both.values() for case in of}, frozenset(Dimension) - both.keys()
+    verdict = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
     cases = sorted(set(old["answers"]) & set(new["answers"]))
-    seconds = [(old["answers"][case].get("seconds"), new["answers"][case].get("seconds")) for case in cases]
-    known = [(slow, quick) for slow, quick in seconds if slow and quick]
-    ratio = paired_ratio([pair[0] for pair in known], [pair[1] for pair in known]) if known else None
+    latency = ratio((old["answers"][case].get("seconds"), new["answers"][case].get("seconds")) for case in cases)
     warnings = [f"the suite changed between them: {dropped} case(s) are left out"] if dropped else []
     return new | {
-        "verdict": judged.verdict.value,
-        "why": judged.why,
-        "baseline": {key: old[key] for key in ("target", "digest", "at", "suite_digest")},
-        "cases": len({case for of in both.values() for case in of} & set(cases)),
-        "dimensions": json.loads(json.dumps([asdict(row) for row in judged.rows])),
-        "classes": _classes(both, new),
+        "verdict": verdict.verdict.value,
+        "why": verdict.why,
+        "baseline": named(old),
+        "cases": len(judged_cases & set(cases)),
+        "dimensions": json.loads(json.dumps([asdict(row) for row in verdict.rows])),
+        "classes": classes({case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, both),
         "failures": [one for one in new["failures"] if one["case"] in both.get(Dimension(one["dimension"]), {})],
-        "efficiency": new["efficiency"] | {"latency_ratio": ratio and list(ratio), "cost_ratio": None},
-        "warnings": [*judged.warnings, *warnings],
+        "efficiency": new["efficiency"] | {"latency_ratio": latency and list(latency), "cost_ratio": None},
+        "warnings": [*verdict.warnings, *warnings],
     }
 
 
@@ -117,16 +115,6 @@ def _unchanged(scores: Scores, old: JsonObject, new: JsonObject) -> tuple[Scores
     same = {case for case, row in told[1].items() if told[0].get(case) == row and row[1] is not None}
     kept = {name: {case: score for case, score in of.items() if case in same} for name, of in scores.items()}
     return kept, len(told[1]) - len(same)
-
-
-def _classes(scores: Scores, report: JsonObject) -> list[JsonObject]:
-    classes = {case: row["class"] for case, row in report["answers"].items()}
-    judged = {case: classes[case] for of in scores.values() for case in of if case in classes}
-    failed = {case for of in scores.values() for case, score in of.items() if not score.passed}
-    counted = {each.value: [case for case in judged if judged[case] == each.value] for each in CaseClass}
-    return [
-        {"class": name, "n": len(cases), "passed": len(set(cases) - failed)} for name, cases in counted.items() if cases
-    ]
 
 
 def _report(name: str, folder: Path) -> JsonObject:
@@ -144,21 +132,15 @@ def _report(name: str, folder: Path) -> JsonObject:
     raise SuiteError(f"{file}: not a whole report with its answers, as `svc eval` leaves in VAR_DIR/eval/")
 
 
-def _refuse_unwanted_effects(adapter: Adapter, yes_it_writes: bool) -> None:
-    if adapter.side_effects == "real" and not yes_it_writes:
-        raise AdapterError(
-            f"{adapter.name} has real side effects ({adapter.side_effects_note}), and a suite is hundreds of messages: "
-            "point it at a copy, or add --yes-it-writes"
-        )
-
-
 async def _measure(suite: Suite, adapter: Adapter, url: str, repeats: int, fresh: bool) -> JsonObject:
     """The report, with what was found beyond the suite."""
     from service.evaluation.boundaries import boundaries
     from service.evaluation.stress import consistency, failures, under_load
 
     async with open_target(url, adapter, os.environ) as remote:
-        run, _ = await run_suite(suite, _as_target(remote, suite), Settings().var_dir, repeats, fresh, _shown())
+        run, _ = await run_suite(
+            suite, _as_target(remote, suite), Settings().var_dir, repeats, fresh, sys.stdout.isatty()
+        )
         report = _judged(run, adapter)
         broken = {case for (case, _, _), sample in run.samples.items() if sample.problem}
         working = [case for case in suite.cases if case.id not in broken and case.case_class is CaseClass.CORE]
@@ -189,27 +171,18 @@ def _as_target(remote: HttpTarget, suite: Suite) -> Target:
 
 
 def _judged(run: Run, adapter: Adapter) -> JsonObject:
-    from service.evaluation import gate, report
-
-    seen: dict[Dimension, dict[str, Score]] = {d: dict(of) for d, of in run.scores.items() if d in adapter.observes}
-    run = replace(run, scores=seen)
-    efficiency, unobserved = report.efficiency(run, None), frozenset(Dimension) - adapter.observes
+    seen = {dimension: of for dimension, of in run.scores.items() if dimension in adapter.observes}
     # A waiver is a promise about this service, not about the target.
-    verdict = gate.judge(run.scores, run.suite.floors, (), None, run.at.date(), efficiency, unobserved)
-    built = report.build_report(run, verdict, None)
-    return built if adapter.maps("confidence") else built | {"calibration": None}
+    run = replace(run, scores=seen, suite=replace(run.suite, waivers=()))
+    report = judged(run, None, frozenset(Dimension) - adapter.observes)
+    return report if adapter.maps("confidence") else report | {"calibration": None}
 
 
 def _write_baseline(report: JsonObject, adapter: Adapter, folder: Path) -> None:
     from service.evaluation.boundaries import as_markdown, as_text
 
     file = folder / "baselines" / f"{adapter.name}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    file.with_suffix(".md").write_text(as_markdown(report, adapter), encoding="utf-8")
+    write(file, indented(report))
+    write(file.with_suffix(".md"), as_markdown(report, adapter))
     print(as_text(report))
     print(f"baseline: {file}; for people: {file.with_suffix('.md')}")
-
-
-def _shown() -> bool:
-    return sys.stdout.isatty()

@@ -6,8 +6,8 @@ import secrets
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from service.bootstrap_inference import CODE
 from service.cli.eval_run import EnvironmentFailed, Reached, Target, source_digest
 from service.cli.migrate import make_active, prepare, releases_from
 from service.cli.run import development_part
-from service.evaluation.results import Sample, Samples
+from service.evaluation.results import Key, Sample, Samples
 from service.integration.database.api_keys import issue_key
 from service.integration.database.migrate import project_root
 from service.integration.database.session import Database, open_database
@@ -74,23 +74,16 @@ def local_target(config: Settings, release: Release | None, concurrency: int = 8
 @asynccontextmanager
 async def _reached(config: Settings, release: Release) -> AsyncIterator[Reached]:
     alone = development_part("alone")
-    with tempfile.TemporaryDirectory(prefix="svc-eval-") as folder, _database(Path(folder)) as database:
-        run = _Run(release, Path(folder), database)
+    with tempfile.TemporaryDirectory(prefix="svc-eval-") as name, ExitStack() as closing:
+        folder = Path(name)
+        run = _Run(release, folder, open_database(f"sqlite:///{folder / 'service.db'}"))
+        closing.callback(run.database.close_sync)
         try:
-            with alone.service(Path(folder), run.environment(), run.token, run.prepare) as run.addresses:
+            with alone.service(folder, run.environment(), run.token, run.prepare) as run.addresses:
                 async with httpx2.AsyncClient(timeout=config.model.deadline_s + 30, trust_env=False) as run.http:
                     yield Reached(run.ask, run.observe)
         except alone.StartFailed as error:
             raise EnvironmentFailed(str(error)) from None
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{folder / 'service.db'}")
-    try:
-        yield database
-    finally:
-        database.close_sync()
 
 
 @dataclass
@@ -150,7 +143,7 @@ class _Run:
             self._keys.append(issue_key(self.database, "svc eval", tenant, {Role.CALLER.value}))
         return self._keys[number]
 
-    async def observe(self, samples: Samples, wait: bool) -> dict[tuple[str, str, int], JsonObject]:
+    async def observe(self, samples: Samples, wait: bool) -> dict[Key, JsonObject]:
         """What each sample left behind whose effect has ended; to `wait` is until none has ended for `SETTLE_S`."""
         decision_of = {key: (sample.answer or {}).get("decision_id", "") for key, sample in samples.items()}
         # Before anything is counted, so that what ends meanwhile is not seen by half.

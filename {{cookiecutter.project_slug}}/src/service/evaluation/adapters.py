@@ -14,6 +14,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, Strict, Words, first_mistake
+from service.evaluation.suites import SuiteError
 
 FIELDS = tuple(f"{{{name}}}" for name in Ticket.model_fields)
 PLACEHOLDER = re.compile(r"\$?\{\w+\}")
@@ -38,7 +39,7 @@ NEEDS: dict[Dimension, tuple[str, ...]] = {
 }
 
 
-class AdapterError(Exception):
+class AdapterError(SuiteError):
     """The adapter cannot be used. The message is one line that names the file, the field and the mistake."""
 
 
@@ -107,7 +108,7 @@ class Where(Strict):
 
     @field_validator("values", mode="before")
     @classmethod
-    def _keys_asas_text(cls, values: Any) -> Any:  # YAML reads `yes:` and `1:` as other than text
+    def _keys_as_text(cls, values: Any) -> Any:  # YAML reads `yes:` and `1:` as other than text
         return {as_text(key): value for key, value in values.items()} if isinstance(values, dict) else values
 
     @model_validator(mode="after")

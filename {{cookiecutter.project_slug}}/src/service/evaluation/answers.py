@@ -4,7 +4,6 @@ One folder for each set of things that decide an answer (target, release, code);
 appended as it comes. A later line of the same item counts. The files hold messages: only their owner may read them.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,13 +14,9 @@ from typing import Any
 
 from service.application.decision import JsonObject
 from service.evaluation.results import Item, Sample
+from service.evaluation.suites import digest_of
 
 KEPT = 5  # folders, the newest
-
-
-def digest_of(content: Any) -> str:
-    """SHA-256, in hex, of the canonical JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 class Answers:

@@ -230,6 +230,5 @@ def _percent(share: Estimate) -> str:
 
 
 def _outlook(more: int | None) -> str:
-    if more is None:
-        return f"more than {MOST_ANSWERS:,} more canary answers if the shares stay as they are"
-    return f"about {more:,} more canary answers if the shares stay as they are"
+    many = f"more than {MOST_ANSWERS:,}" if more is None else f"about {more:,}"
+    return f"{many} more canary answers if the shares stay as they are"

@@ -1,18 +1,17 @@
 """What a case of this use case is: a message, and every answer to it that a fair person would accept.
- `python -m service.evaluation.cases`
-prints the JSON schema that editors check the case files with (`evals/<suite>/schema.json`).
+
+`python -m service.evaluation.cases` prints the JSON schema that editors check the case files with
+(`evals/<suite>/schema.json`).
 """
 
 import json
 from enum import StrEnum
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from service.application.decision import Disposition, JsonObject
 from service.application.triage.contract import Category, Priority, Ticket
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class CaseClass(StrEnum):

@@ -6,10 +6,11 @@ would raise an alarm in 40 % of quiet windows of 50 answers, and in none of 500 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import log, sqrt
+from typing import Any, NamedTuple
 
 REFERENCE = 1000  # answers: the first ones under a release
 FEWEST = 200  # below so many there is no reference
@@ -57,21 +58,18 @@ class Monitor:
 
 def distributions(first: Sequence[Answer], newest: Sequence[Answer]) -> list[Monitor]:
     """One monitor for each watched part. `first`: the reference, `newest`: the two last windows, none in both."""
-    reference, (before, now) = first, (newest[-2 * WINDOW : -WINDOW], newest[-WINDOW:])
-    if len(reference) < FEWEST or len(before) < WINDOW:
-        names = ("label", "disposition", "confidence", "length")
-        return [Monitor(name, len(reference), len(newest), 0.0, None, 0.0, State.TOO_FEW) for name in names]
-    return [
-        _monitor("label", *(_chi_square([a.label for a in reference], [a.label for a in w]) for w in (before, now))),
-        _monitor(
-            "disposition",
-            *(_chi_square([a.disposition for a in reference], [a.disposition for a in w]) for w in (before, now)),
-        ),
-        _monitor(
-            "confidence", *(_ks([a.confidence for a in reference], [a.confidence for a in w]) for w in (before, now))
-        ),
-        _monitor("length", *(_ks([a.length for a in reference], [a.length for a in w]) for w in (before, now))),
-    ]
+    reference, windows = first, (newest[-2 * WINDOW : -WINDOW], newest[-WINDOW:])
+    if len(reference) < FEWEST or len(newest) < 2 * WINDOW:
+        return [Monitor(name, len(reference), len(newest), 0.0, None, 0.0, State.TOO_FEW) for name in _WATCHED]
+    monitors = []
+    for name, compared in _WATCHED.items():
+        usual, *moved = ([getattr(answer, name) for answer in answers] for answers in (reference, *windows))
+        before, now = (compared(usual, window) for window in moved)
+        # A page needs two windows in a row and a difference that matters; a warning needs one.
+        lasting = all(one.p < PAGE_P and one.effect >= LEAST_EFFECT for one in (before, now))
+        state = State.PAGE if lasting else State.WARN if now.p < WARN_P else State.OK
+        monitors.append(Monitor(name, len(reference), WINDOW, now.statistic, now.p, now.effect, state))
+    return monitors
 
 
 def failures(name: str, first: Sequence[bool], rest: Sequence[bool]) -> Monitor:
@@ -96,13 +94,10 @@ def cusum(failed: Sequence[bool], usual: float, level: float = 0.0) -> float:
     return level
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
+class _Compared(NamedTuple):
     statistic: float
     p: float
     effect: float
-    reference: int
-    recent: int
 
 
 def _chi_square(reference: Sequence[str], recent: Sequence[str]) -> _Compared:
@@ -111,24 +106,23 @@ def _chi_square(reference: Sequence[str], recent: Sequence[str]) -> _Compared:
 
     old, new = Counter(reference), Counter(recent)
     labels = sorted(old.keys() | new.keys())
-    n = len(reference) + len(recent)
     if len(labels) < 2:
-        return _Compared(0.0, 1.0, 0.0, len(reference), len(recent))
+        return _Compared(0.0, 1.0, 0.0)
     found = chi2_contingency([[old[label] for label in labels], [new[label] for label in labels]], correction=False)
-    return _Compared(
-        float(found.statistic), float(found.pvalue), sqrt(found.statistic / n), len(reference), len(recent)
-    )
+    effect = sqrt(found.statistic / (len(reference) + len(recent)))
+    return _Compared(float(found.statistic), float(found.pvalue), effect)
 
 
 def _ks(reference: Sequence[float], recent: Sequence[float]) -> _Compared:
     from scipy.stats import ks_2samp
 
     found = ks_2samp(reference, recent, method="asymp")
-    return _Compared(float(found.statistic), float(found.pvalue), float(found.statistic), len(reference), len(recent))
+    return _Compared(float(found.statistic), float(found.pvalue), float(found.statistic))
 
 
-def _monitor(name: str, before: _Compared, now: _Compared) -> Monitor:
-    """A page needs two windows in a row and a difference that matters; a warning needs one."""
-    lasting = all(one.p < PAGE_P and one.effect >= LEAST_EFFECT for one in (before, now))
-    state = State.PAGE if lasting else State.WARN if now.p < WARN_P else State.OK
-    return Monitor(name, now.reference, now.recent, now.statistic, now.p, now.effect, state)
+_WATCHED: dict[str, Callable[[Any, Any], _Compared]] = {
+    "label": _chi_square,
+    "disposition": _chi_square,
+    "confidence": _ks,
+    "length": _ks,
+}

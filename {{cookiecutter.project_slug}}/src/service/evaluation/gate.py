@@ -11,9 +11,10 @@ from enum import StrEnum
 from statistics import fmean
 
 from service.application.decision import JsonObject
+from service.evaluation.accuracy import wilson
 from service.evaluation.cases import Dimension
 from service.evaluation.results import HarnessFailed, Score, Scores
-from service.evaluation.statistics import drop_upper, failure_rate_upper, holm, on_grid, paired_mid_p, wilson
+from service.evaluation.statistics import drop_upper, failure_rate_upper, holm, on_grid, paired_mid_p
 from service.evaluation.suites import Floors, Limits, Waiver
 
 ALPHA = 0.05  # most chance that a change which harms nothing is called a drop in any dimension
@@ -224,13 +225,12 @@ def _over_limits(limits: Limits, efficiency: JsonObject | None) -> tuple[list[st
     """Which limits are passed, and which cannot be judged."""
     over, unknown = [], []
     for name, most in (("p95_s", limits.p95_seconds), ("mean_cost_usd", limits.mean_cost_usd)):
-        if most is None or efficiency is None:
-            continue
-        found = efficiency.get(name)
-        if found is None:
-            unknown.append(f"{name}: there is a limit of {most:g}, and nobody knows the value")
-        elif found > most:
-            over.append(f"{name}: {found:g} is above the limit of {most:g}")
+        if most is not None and efficiency is not None:
+            found = efficiency.get(name)
+            if found is None:
+                unknown.append(f"{name}: there is a limit of {most:g}, and nobody knows the value")
+            elif found > most:
+                over.append(f"{name}: {found:g} is above the limit of {most:g}")
     return over, unknown
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """A suite looked through: how much of what there is, and every problem found."""
+    """A suite looked through: how much of what there is (that as text), and every problem found."""
 
     suite: str
     cases: int
@@ -54,12 +54,7 @@ class Linted:
     templates: int
     problems: list[Problem]
 
-    def as_json(self) -> dict[str, object]:
-        """The same as JSON."""
-        return asdict(self)
-
-    def in_a_line(self) -> str:
-        """What a suite without problems has."""
+    def __str__(self) -> str:
         return f"{self.suite}: {self.cases} cases, {self.holdout} of them held out; {self.templates} templates"
 
 

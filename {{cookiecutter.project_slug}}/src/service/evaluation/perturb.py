@@ -8,6 +8,8 @@ may be codes, stay as they are.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 
 from pydantic import ValidationError
 
@@ -52,9 +54,7 @@ Chance = Iterator[float]
 
 def _chance(seed: str) -> Chance:
     """Numbers from 0 to 1 that are the same everywhere, for ever."""
-    n = 0
-    while True:
-        n += 1
+    for n in count(1):
         yield int.from_bytes(hashlib.sha256(f"{seed} {n}".encode()).digest()[:6]) / 2**48
 
 
@@ -62,42 +62,52 @@ def _pick(chance: Chance, choices: Sequence[str]) -> str:
     return choices[int(next(chance) * len(choices))]
 
 
+def _each_word(text: str, change: Callable[[re.Match[str]], str]) -> str:
+    """The text with each token that is a word and nothing else changed: before it, itself, after it."""
+    parts = re.split(r"(\s+)", text)
+    return "".join(change(found) if (found := _WORD.fullmatch(part)) else part for part in parts)
+
+
 def _words(text: str, change: Callable[[str], str]) -> str:
     """The text with each word of four letters and more changed; codes, numbers and addresses left alone."""
-    parts = re.split(r"(\s+)", text)
-    for at, part in enumerate(parts):
-        if (found := _WORD.fullmatch(part)) and len(found[2]) > 3 and not found[2].isupper():
-            parts[at] = found[1] + change(found[2]) + found[3]
-    return "".join(parts)
+
+    def longer(found: re.Match[str]) -> str:
+        spared = len(found[2]) < 4 or found[2].isupper()
+        return found[0] if spared else found[1] + change(found[2]) + found[3]
+
+    return _each_word(text, longer)
 
 
 def _cased(like: str, word: str) -> str:
     return word[0].upper() + word[1:] if like[0].isupper() else word
 
 
-def _typos(text: str, chance: Chance) -> str:
-    """One word in four: two letters swapped, one left out, or one doubled; never the first."""
+def _slips(text: str, chance: Chance, last: int, slip: Callable[[str, int], str]) -> str:
+    """The text with a slip in one word of four, at a letter before its `last`, never the first."""
 
-    def slip(word: str) -> str:
-        if next(chance) > 0.25:
-            return word
-        at = 1 + int(next(chance) * (len(word) - 2))
+    def change(word: str) -> str:
+        return word if next(chance) > 0.25 else slip(word, 1 + int(next(chance) * (len(word) - last)))
+
+    return _words(text, change)
+
+
+def _typos(text: str, chance: Chance) -> str:
+    """Two letters swapped, one left out, or one doubled."""
+
+    def slip(word: str, at: int) -> str:
         swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
         return _pick(chance, (swapped, word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:]))
 
-    return _words(text, slip)
+    return _slips(text, chance, 2, slip)
 
 
 def _neighbours(text: str, chance: Chance) -> str:
-    """One word in four: a letter, not the first, gives way to the one beside it on the keyboard."""
+    """A letter gives way to the one beside it on the keyboard."""
 
-    def slip(word: str) -> str:
-        if next(chance) > 0.25:
-            return word
-        at = 1 + int(next(chance) * (len(word) - 1))
+    def slip(word: str, at: int) -> str:
         return word[:at] + _pick(chance, _BESIDE.get(word[at], word[at])) + word[at + 1 :]
 
-    return _words(text, slip)
+    return _slips(text, chance, 1, slip)
 
 
 def _misspelt(text: str, chance: Chance) -> str:
@@ -107,11 +117,12 @@ def _misspelt(text: str, chance: Chance) -> str:
 
 def _lowercase(text: str, chance: Chance) -> str:
     """As typed on a telephone: no capitals, no punctuation at the end of words."""
-    parts = re.split(r"(\s+)", text)
-    for at, part in enumerate(parts):
-        if (found := _WORD.fullmatch(part)) and (len(found[2]) == 1 or not found[2].isupper()):
-            parts[at] = found[1] + found[2].lower() + found[3].rstrip(".,;:!?…")
-    return "".join(parts)
+
+    def typed(found: re.Match[str]) -> str:
+        spared = len(found[2]) > 1 and found[2].isupper()
+        return found[0] if spared else found[1] + found[2].lower() + found[3].rstrip(".,;:!?…")
+
+    return _each_word(text, typed)
 
 
 def _between_words(text: str, chance: Chance, share: float, more: Callable[[str], str]) -> str:
@@ -161,8 +172,9 @@ def perturbed(case: EvalCase) -> dict[str, Ticket]:
         ticket = case.ticket.model_dump()
         for part in ("subject", "body"):
             ticket[part] = PERTURBATIONS[name](ticket[part], _chance(f"{case.id} {name} {part}"))
-        if ticket["body"] != case.ticket.body and len(made) < PER_CASE and (fits := _ticket(ticket)):
-            made[name] = fits
+        if ticket["body"] != case.ticket.body and len(made) < PER_CASE:
+            with suppress(ValidationError):
+                made[name] = Ticket.model_validate(ticket)
     return made
 
 
@@ -188,10 +200,3 @@ def told(template: Template, person: str) -> Ticket:
 
 def _order(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _ticket(content: dict[str, str]) -> Ticket | None:
-    try:
-        return Ticket.model_validate(content)
-    except ValidationError:
-        return None

@@ -7,7 +7,7 @@ and `report_ci` show it; `summary` is what is kept of it. Nothing in it is a num
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
@@ -37,6 +37,7 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
     by_model = [a for a in answered if a.get("source") in (Source.MODEL, Source.BACKUP)]
     signed = any(STAND_IN in str(answer.get("model_version")) for answer in answered)
     target = STAND_IN if signed else run.target
+    as_written = {name: of for name, of in run.scores.items() if name not in ACROSS_VARIANTS}
     report: JsonObject = {
         "digest": run.release,
         "suite": f"{run.suite.name}@{run.suite.digest[:12]}",
@@ -48,7 +49,7 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "suite_digest": run.suite.digest,
         "holdout": len(run.suite.holdout),
         "fingerprint": run.fingerprint,
-        "baseline": baseline and {key: baseline[key] for key in ("target", "digest", "at", "suite_digest")},
+        "baseline": baseline and named(baseline),
         "cases": len(run.suite.cases),
         "items": len(run.items) // run.repeats,
         "repeats": run.repeats,
@@ -57,16 +58,24 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "reasons": Counter(str(reason) for answer in answered if (reason := answer.get("reason"))),
         "problems": Counter(sample.problem for sample in run.samples.values() if sample.answer is None),
         "dimensions": [asdict(row) for row in judged.rows],
-        "classes": _classes(run),
+        "classes": classes({case.id: case.case_class for case in run.suite.cases}, as_written),
         "failures": _failures(run),
         "confusion": _confusion(run),
         "calibration": calibration(_confidences(run)),
         "efficiency": efficiency(run, baseline),
         "warnings": judged.warnings,
         "answers": {case.id: _answer(run, case) for case in run.suite.cases},
-        "variants": {dimension: _shown(run, run.scores.get(dimension, {})) for dimension in ACROSS_VARIANTS},
+        "variants": {
+            name: {id_: _shown(run, id_, score) for id_, score in run.scores.get(name, {}).items()}
+            for name in ACROSS_VARIANTS
+        },
     }
     return {key: _plain(value) for key, value in report.items()}
+
+
+def named(report: JsonObject) -> JsonObject:
+    """What says which report this is."""
+    return {key: report[key] for key in ("target", "digest", "at", "suite_digest")}
 
 
 def summary(report: JsonObject) -> JsonObject:
@@ -78,12 +87,10 @@ def scores_of(report: JsonObject) -> Scores:
     """The scores that a report was made of. Raises `HarnessFailed` for JSON that is no whole report."""
     scores: dict[Dimension, dict[str, Score]] = {}
     try:
-        for case, answer in report["answers"].items():
-            for name, (value, reason) in answer["scores"].items():
-                scores.setdefault(Dimension(name), {})[case] = Score(float(value), str(reason))
-        for name, judged in report["variants"].items():
-            of = {case: Score(float(value), str(reason)) for case, (value, reason) in judged.items()}
-            scores |= {Dimension(name): of} if of else {}
+        found = [(name, case, of) for case, row in report["answers"].items() for name, of in row["scores"].items()]
+        found += [(name, case, of) for name, by_case in report["variants"].items() for case, of in by_case.items()]
+        for name, case, (value, reason) in found:
+            scores.setdefault(Dimension(name), {})[case] = Score(float(value), str(reason))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"not a whole report with its answers ({type(error).__name__}: {error}): make it again"
         raise HarnessFailed([problem]) from None
@@ -95,15 +102,10 @@ def _samples(run: Run, case: EvalCase) -> list[Sample]:
     return [run.samples[case.id, "", repeat] for repeat in range(1, run.repeats + 1)]
 
 
-def _outcome(answer: JsonObject | None) -> JsonObject:
-    outcome = (answer or {}).get("outcome")
-    return outcome if isinstance(outcome, dict) else {}
-
-
 def _answer(run: Run, case: EvalCase) -> JsonObject:
     """The first repeat's answer, the scores and mean seconds of all of them. Of a sealed case the scores only."""
-    own = {name: of[case.id] for name, of in run.scores.items() if case.id in of and name not in ACROSS_VARIANTS}
-    scores = {name: [score.value, "" if case.id in run.suite.holdout else score.reason] for name, score in own.items()}
+    own = {name: of for name, of in run.scores.items() if case.id in of and name not in ACROSS_VARIANTS}
+    scores = {name: _shown(run, case.id, of[case.id]) for name, of in own.items()}
     if case.id in run.suite.holdout:
         return {"class": case.case_class, "holdout": True, "scores": scores}
     first = _samples(run, case)[0]
@@ -112,10 +114,8 @@ def _answer(run: Run, case: EvalCase) -> JsonObject:
         "class": case.case_class,
         "message": {"subject": case.ticket.subject, "body": case.ticket.body},
         "expected": case.expected.model_dump(mode="json"),
-        "outcome": _outcome(answer) or None,
-        "disposition": answer.get("disposition"),
-        "source": answer.get("source"),
-        "reason": answer.get("reason"),
+        "outcome": first.outcome or None,
+        **{name: answer.get(name) for name in ("disposition", "source", "reason")},
         "problem": first.problem,
         "seconds": _seconds(run, case),
         "cost_usd": _price(run, case),
@@ -123,42 +123,32 @@ def _answer(run: Run, case: EvalCase) -> JsonObject:
     }
 
 
-def _shown(run: Run, scores: Any) -> JsonObject:
-    sealed = run.suite.holdout
-    return {case: [score.value, "" if case in sealed else score.reason] for case, score in scores.items()}
+def _shown(run: Run, id_: str, score: Score) -> list[Any]:
+    return [score.value, "" if id_ in run.suite.holdout else score.reason]
 
 
-def _classes(run: Run) -> list[JsonObject]:
-    """Per class: how many cases, and how many of them passed on everything they were judged on as written."""
-    failed = {
-        case for name, of in run.scores.items() if name not in ACROSS_VARIANTS for case, s in of.items() if not s.passed
-    }
-    table = []
-    for case_class in CaseClass:
-        members = [case.id for case in run.suite.cases if case.case_class is case_class]
-        if members:
-            table.append({"class": case_class, "n": len(members), "passed": len(set(members) - failed)})
-    return table
+def classes(of_case: Mapping[str, str], scores: Scores) -> list[JsonObject]:
+    """Per class: how many cases, and how many of them passed on everything that they have scores on."""
+    failed = {case for of in scores.values() for case, score in of.items() if not score.passed}
+    members = {name.value: [case for case, its in of_case.items() if its == name] for name in CaseClass}
+    return [{"class": name, "n": len(of), "passed": len(set(of) - failed)} for name, of in members.items() if of]
 
 
 def _failures(run: Run) -> list[JsonObject]:
     """In the suite's order. Of a sealed case its id and the dimension only, or it would not be sealed for long."""
     cases = {case.id: case for case in run.suite.cases}
-    order = {name: place for place, name in enumerate([*cases, *(template.id for template in run.suite.templates)])}
-    failed = [(name, of[0], of[1]) for name, scores in run.scores.items() for of in scores.items() if not of[1].passed]
     rows = []
-    for dimension, case_id, score in sorted(failed, key=lambda one: order[one[1]]):
-        case, sealed = cases.get(case_id), case_id in run.suite.holdout
-        rows.append(
-            {
-                "case": case_id,
-                "class": case.case_class if case else "counterfactual",
-                "dimension": dimension,
-                "value": round(score.value, 4),
-                "reason": None if sealed else score.reason,
-                "feature": case.feature if case and not sealed else None,
-            }
-        )
+    for id_ in (*cases, *(template.id for template in run.suite.templates)):
+        case, sealed = cases.get(id_), id_ in run.suite.holdout
+        for dimension, scores in run.scores.items():
+            if id_ in scores and not scores[id_].passed:
+                row: JsonObject = {
+                    "case": id_,
+                    "class": case.case_class if case else "counterfactual",
+                    "dimension": dimension,
+                }
+                row |= {"value": round(scores[id_].value, 4), "reason": None if sealed else scores[id_].reason}
+                rows.append(row | {"feature": case.feature if case and not sealed else None})
     return rows
 
 
@@ -167,10 +157,9 @@ def _confusion(run: Run) -> JsonObject:
     known = [label.value for label in type(run.suite.cases[0].expected.categories[0])]
     cells: Counter[tuple[str, str]] = Counter()
     for case in run.suite.cases:
-        accepted = [label.value for label in case.expected.categories]
-        got = _outcome(_samples(run, case)[0].answer).get("category")
+        accepted, got = case.expected.categories, _samples(run, case)[0].outcome.get("category")
         column = NO_LABEL if got is None else got if got in known else UNKNOWN_LABEL
-        cells[column if column in accepted else accepted[0], column] += 1
+        cells[column if column in accepted else accepted[0].value, column] += 1
     labels = [label for label in (*known, UNKNOWN_LABEL, NO_LABEL) if any(label in cell for cell in cells)]
     return {"labels": labels, "counts": [[cells[row, column] for column in labels] for row in labels]}
 
@@ -179,11 +168,10 @@ def _confidences(run: Run) -> list[tuple[float, bool]]:
     """What a model said of its own label, and whether it was right. First repeats: others are no further cases."""
     pairs = []
     for case in run.suite.cases:
-        answer = _samples(run, case)[0].answer or {}
-        outcome = _outcome(answer)
-        sure = outcome.get("confidence")
-        if isinstance(sure, int | float) and 0 <= sure <= 1 and answer.get("source") != Source.RULES:
-            pairs.append((float(sure), outcome.get("category") in [label.value for label in case.expected.categories]))
+        first = _samples(run, case)[0]
+        sure = first.outcome.get("confidence")
+        if isinstance(sure, int | float) and 0 <= sure <= 1 and (first.answer or {}).get("source") != Source.RULES:
+            pairs.append((float(sure), first.outcome.get("category") in case.expected.categories))
     return pairs
 
 
@@ -207,8 +195,8 @@ def efficiency(run: Run, baseline: JsonObject | None) -> JsonObject:
         "output_tokens": sum(usage.get("output_tokens") or 0 for usage in usages),
         "mean_cost_usd": mean_cost,
         "total_cost_usd": None if mean_cost is None else mean_cost * len(costs),
-        "latency_ratio": _ratio([(before[case.id]["seconds"], _seconds(run, case)) for case in both]),
-        "cost_ratio": _ratio([(before[case.id].get("cost_usd"), _price(run, case)) for case in both]),
+        "latency_ratio": ratio([(before[case.id]["seconds"], _seconds(run, case)) for case in both]),
+        "cost_ratio": ratio([(before[case.id].get("cost_usd"), _price(run, case)) for case in both]),
         "requests_per_s": round(len(samples) / run.seconds, 2) if run.seconds else None,
     }
 
@@ -236,7 +224,8 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Sequence[float] | None:
+def ratio(pairs: Iterable[tuple[float | None, float | None]]) -> Sequence[float] | None:
+    """`paired_ratio` of the pairs, before and after, of which both are known."""
     known = [(old, new) for old, new in pairs if old and new]
     return paired_ratio(before=[old for old, _ in known], after=[new for _, new in known]) if known else None
 

@@ -45,9 +45,8 @@ def junit_of_problems(problems: Sequence[str]) -> str:
     root = ET.Element("testsuites")
     suite = ET.SubElement(root, "testsuite", name="harness")
     for number, problem in enumerate(problems, start=1):
-        _told(
-            ET.SubElement(suite, "testcase", classname="harness", name=f"problem {number}"), "error", problem, "harness"
-        )
+        at = ET.SubElement(suite, "testcase", classname="harness", name=f"problem {number}")
+        _told(at, "error", problem, "harness")
     return _xml(root)
 
 
@@ -76,15 +75,13 @@ def markdown(report: JsonObject, baseline: JsonObject | None = None) -> str:
     text, failures = "\n".join(lines), ordered_failures(report)
     was = {(one["dimension"], one["case"]): one["reason"] for one in (baseline or {}).get("failures", [])}
     fixed = [(row["dimension"], case) for row in rows for case in row["fixed"]]
+    broke, others = ([one for one in failures if one["broke"] is new] for new in (True, False))
     for title, entries in (
-        ("broke", [_entry(one["dimension"], one["case"], one["reason"]) for one in failures if one["broke"]]),
-        ("fixed", [_entry(*one, was.get(one, "-")) for one in fixed]),
-        (
-            "failing before, too, or not compared",
-            [_entry(one["dimension"], one["case"], one["reason"]) for one in failures if not one["broke"]],
-        ),
+        ("broke", [(one["dimension"], one["case"], one["reason"]) for one in broke]),
+        ("fixed", [(*one, was.get(one, "-")) for one in fixed]),
+        ("failing before, too, or not compared", [(one["dimension"], one["case"], one["reason"]) for one in others]),
     ):
-        text += _folded(title, entries, COMMENT_LIMIT - len(text) - 200)
+        text += _folded(title, [_entry(*one) for one in entries], COMMENT_LIMIT - len(text) - 200)
     return text
 
 

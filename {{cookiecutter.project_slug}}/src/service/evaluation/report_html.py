@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -73,28 +74,24 @@ class _Axis:
 
 def _changes(report: JsonObject, baseline: JsonObject | None, what: str) -> list[JsonObject]:
     """The cases of which a dimension broke (or was fixed), each once, with both answers."""
-    by_case: dict[str, list[str]] = {}
-    for row in report["dimensions"]:
-        for case in row[what]:
-            by_case.setdefault(case, []).append(row["dimension"])
     failed = (report if what == "broke" else baseline or {}).get("failures", [])  # who saw it fail knows why
     why = {(one["case"], one["dimension"]): one["reason"] for one in failed}
-    return [
-        _case(report, baseline, case) | {"reasons": [(name, why.get((case, name))) for name in dimensions]}
-        for case, dimensions in by_case.items()
-    ]
+    by_case: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
+    for row in report["dimensions"]:
+        for case in row[what]:
+            by_case[case].append((row["dimension"], why.get((case, row["dimension"]))))
+    return [_case(report, baseline, case) | {"reasons": reasons} for case, reasons in by_case.items()]
 
 
 def _failing(report: JsonObject, baseline: JsonObject | None, broke: set[str]) -> list[JsonObject]:
     """Every failing case once, with what failed; those that broke first."""
-    by_case: dict[str, list[JsonObject]] = {}
+    by_case: dict[str, list[JsonObject]] = defaultdict(list)
     for failure in ordered_failures(report):
-        by_case.setdefault(failure["case"], []).append(failure)
+        by_case[failure["case"]].append(failure)
     return [
         _case(report, baseline, case)
+        | {name: failures[0][name] for name in ("class", "feature")}
         | {
-            "class": failures[0]["class"],
-            "feature": failures[0]["feature"],
             "reasons": [(failure["dimension"], failure["reason"]) for failure in failures],
             "broke": case in broke,
         }
@@ -117,7 +114,7 @@ def _case(report: JsonObject, baseline: JsonObject | None, case: str) -> JsonObj
 def _side_by_side(before: JsonObject, now: JsonObject) -> list[tuple[str, Diff, Diff]]:
     """Field by field what was answered before and now, as pieces that say whether they differ."""
     old, new = _fields(before), _fields(now)
-    return [(name, *_diff(old.get(name), new.get(name))) for name in dict.fromkeys([*new, *old])]
+    return [(name, *_diff(old.get(name), new.get(name))) for name in {**new, **old}]
 
 
 def _fields(answer: JsonObject) -> dict[str, str]:
@@ -131,12 +128,9 @@ def _diff(old: str | None, new: str | None) -> tuple[Diff, Diff]:
         differs = old is not None and new is not None and old != new
         return [(differs, old or "–")], [(differs, new or "–")]
     a, b = re.split(r"(\s+)", old), re.split(r"(\s+)", new)
-    left: Diff = []
-    right: Diff = []
-    for kind, a1, a2, b1, b2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        left.append((kind != "equal", "".join(a[a1:a2])))
-        right.append((kind != "equal", "".join(b[b1:b2])))
-    return left, right
+    steps = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    left = [(kind != "equal", "".join(a[start:end])) for kind, start, end, _, _ in steps]
+    return left, [(kind != "equal", "".join(b[start:end])) for kind, _, _, start, end in steps]
 
 
 def _flat(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeAlias
 
 from service.application.decision import JsonObject, Reason, Source
 from service.application.triage.contract import Ticket
@@ -23,6 +24,9 @@ OUTAGES = {
     Reason.DEADLINE,
     Reason.BREAKER_OPEN,
 }
+
+
+Key: TypeAlias = tuple[str, str, int]  # id of case or template, variant, repeat
 
 
 class HarnessFailed(Exception):
@@ -50,7 +54,7 @@ class Item:
     ticket: Ticket
 
     @property
-    def key(self) -> tuple[str, str, int]:
+    def key(self) -> Key:
         """What the sample is filed under."""
         return (self.of.id, self.variant, self.repeat)
 
@@ -69,6 +73,11 @@ class Sample:
     effects: JsonObject | None = None
 
     @property
+    def outcome(self) -> JsonObject:
+        """What was found out; empty without an answer, or where it is no object."""
+        return outcome_of(self.answer or {})
+
+    @property
     def no_model(self) -> str | None:
         """Why no model had a say in it, where that was an outage; None when one had, or the reason is another."""
         if self.answer is None:
@@ -78,7 +87,13 @@ class Sample:
         return str(reason) if reason in OUTAGES and not by_model else None
 
 
-Samples = Mapping[tuple[str, str, int], Sample]
+def outcome_of(answer: JsonObject) -> JsonObject:
+    """The outcome in an answer, whatever a target wrote in its place."""
+    outcome = answer.get("outcome")
+    return outcome if isinstance(outcome, dict) else {}
+
+
+Samples = Mapping[Key, Sample]
 
 
 @dataclass(frozen=True, slots=True)

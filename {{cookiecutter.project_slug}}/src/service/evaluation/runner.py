@@ -18,14 +18,13 @@ from pydantic_evals.reporting import EvaluationReport
 
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, EvalCase
-from service.evaluation.results import HarnessFailed, Item, Sample, Samples, Score, Scores
+from service.evaluation.results import HarnessFailed, Item, Key, Sample, Samples, Score, Scores
 from service.evaluation.scorers import dimensions_of, judge_sample
 from service.evaluation.suites import Suite
 from service.evaluation.variants import across
 
 Ask: TypeAlias = Callable[[Ticket], Awaitable[Sample]]
 Keep: TypeAlias = Callable[[Item, Sample], None]
-Key: TypeAlias = tuple[str, str, int]
 Graded: TypeAlias = EvaluationReport[Key, Sample, EvalCase]
 
 

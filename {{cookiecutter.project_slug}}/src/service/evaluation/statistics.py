@@ -12,25 +12,10 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 Numbers = NDArray[np.float64]
-Z_TWO_SIDED, Z_ONE_SIDED = (float(stats.norm.ppf(level)) for level in (0.975, 0.95))
+Z_ONE_SIDED = float(stats.norm.ppf(0.95))
 SEED = 20_260_101  # any will do; fixed, so that the same answers get the same report
 RESAMPLES = 5_000
 _GRID = 2520  # least common multiple of 1 to 10: a mean over up to ten repeats lies on it
-
-
-def wilson(passed: float, n: int) -> tuple[float, float]:
-    """Two-sided 95 % score interval for `passed` of `n`. With repeats, `passed` is the sum of the cases' means.
-
-    Then it is too wide rather than too narrow: a mean over repeats varies less than a single answer. E. B. Wilson,
-    "Probable inference, the law of succession, and statistical inference", Journal of the American Statistical
-    Association 22 (1927) 209-212. Unlike rate plus or minus two standard errors it does not call 20 of 20 certain.
-    """
-    if not 0 <= passed <= n or n == 0:
-        raise ValueError("needs 0 <= passed <= n and n > 0")
-    rate, z2 = passed / n, Z_TWO_SIDED**2
-    centre, shrink = rate + z2 / (2 * n), 1 + z2 / n
-    spread = Z_TWO_SIDED * sqrt(rate * (1 - rate) / n + z2 / (4 * n**2))
-    return max(0.0, (centre - spread) / shrink), min(1.0, (centre + spread) / shrink)
 
 
 def failure_rate_upper(failed: int, n: int) -> float:
@@ -110,9 +95,8 @@ def _tango(broke: float, fixed: float, n: int) -> float:
     def beyond(fall: float) -> float:
         b = 2 * n * fall - broke - fixed - (broke - fixed) * fall
         c = -fixed * fall * (1 - fall)
-        gains = max(
-            0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
-        )  # most likely share of gains, given the fall
+        # the most likely share of gains, given the fall
+        gains = max(0.0, (sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n))
         spread = sqrt(max(0.0, n * (2 * gains + fall * (1 - fall))))
         return broke - fixed - n * fall + Z_ONE_SIDED * spread
 

@@ -31,9 +31,8 @@ def consistency(samples: Samples) -> JsonObject | None:
     told: dict[str, list[str]] = {}
     for (case, variant, _), sample in sorted(samples.items()):
         if not variant:
-            answer = sample.answer or {}
-            outcome = answer.get("outcome") or {}
-            got = f"{outcome.get('category')}, {answer.get('disposition')}" if sample.answer else "no answer"
+            answer = sample.answer
+            got = f"{sample.outcome.get('category')}, {answer.get('disposition')}" if answer else "no answer"
             told.setdefault(case, []).append(got)
     repeated = {case: got for case, got in told.items() if len(got) > 1}
     if not repeated:

@@ -90,13 +90,19 @@ class Suite:
         """SHA-256, in hex, of cases, their perturbed texts, templates, floors and seal."""
         variants = {case.id: perturbed(case) for case in to_perturb(self.open_cases)}
         texts = [[id_, name, t.subject, t.body] for id_, made in variants.items() for name, t in made.items()]
-        return _digest(
-            cases=_dumped(self.open_cases),
-            variants=texts,
-            templates=[template.model_dump(mode="json") for template in self.templates],
-            floors=self.floors.model_dump(mode="json", exclude={"least_cases"}),
-            seal=self.seal,
-        )
+        content = {
+            "cases": _dumped(self.open_cases),
+            "variants": texts,
+            "templates": [template.model_dump(mode="json") for template in self.templates],
+            "floors": self.floors.model_dump(mode="json", exclude={"least_cases"}),
+            "seal": self.seal,
+        }
+        return digest_of(content)
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def suite_folder(suite: str) -> Path:
@@ -132,7 +138,7 @@ def load_suite(folder: Path, holdout: bool = False) -> Suite:
 def cases_by_file(folder: Path) -> dict[Path, list[EvalCase]]:
     """Every case, also of the holdout, by the file it is in. Raises `SuiteError`."""
     files = sorted([*(folder / "cases").glob("*.yaml"), *(folder / "holdout").glob("*.yaml")])
-    return {file: [entry(file, number, row, EvalCase) for number, row in rows_in(file)] for file in files}
+    return {file: _entries(file, EvalCase) for file in files}
 
 
 def seal_in(folder: Path) -> str:
@@ -151,13 +157,13 @@ def reseal(folder: Path) -> None:
 def seal_of(sealed: Iterable[EvalCase]) -> str:
     """What SEAL must hold for these holdout cases; nothing for none."""
     cases = _dumped(sealed)
-    return _digest(cases=cases) if cases else ""
+    return digest_of({"cases": cases}) if cases else ""
 
 
 def templates_in(folder: Path) -> list[Template]:
     """The suite's templates, each of which can be told for each of its people."""
     file = folder / "counterfactuals.yaml"
-    templates = [entry(file, number, row, Template) for number, row in rows_in(file)] if file.exists() else []
+    templates = _entries(file, Template)
     for template in templates:
         for person in template.people:
             try:
@@ -170,8 +176,7 @@ def templates_in(folder: Path) -> list[Template]:
 
 def waivers_in(folder: Path) -> list[Waiver]:
     """The suite's waivers, over or not."""
-    file = folder / "waivers.yaml"
-    return [entry(file, number, row, Waiver) for number, row in rows_in(file)] if file.exists() else []
+    return _entries(folder / "waivers.yaml", Waiver)
 
 
 def rows_in(file: Path) -> list[tuple[int, Any]]:
@@ -200,16 +205,15 @@ def floors_in(file: Path) -> Floors:
 
 
 def _cases_of(folder: Path) -> list[EvalCase]:
-    files = sorted(folder.glob("*.yaml"))
-    return [entry(file, number, row, EvalCase) for file in files for number, row in rows_in(file)]
+    return [case for file in sorted(folder.glob("*.yaml")) for case in _entries(file, EvalCase)]
+
+
+def _entries(file: Path, model: type[M]) -> list[M]:
+    return [entry(file, number, row, model) for number, row in rows_in(file)] if file.exists() else []
 
 
 def _dumped(cases: Iterable[EvalCase]) -> list[Any]:
     return [case.model_dump(mode="json", by_alias=True) for case in cases]
-
-
-def _digest(**content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _yaml(file: Path) -> Any:

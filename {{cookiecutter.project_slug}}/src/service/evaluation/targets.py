@@ -54,12 +54,9 @@ class HttpTarget:
     async def ask(self, ticket: Ticket) -> Sample:
         """One message's sample. Never raises for what the target does."""
         reply = await self.send(ticket)
-        problem = reply.problem
-        if problem is None and not 200 <= (reply.status or 0) < 300:
-            problem = f"status {reply.status}"
-        if problem is not None:
-            return Sample(None, problem, reply.seconds)
         try:
+            if reply.problem or not 200 <= (reply.status or 0) < 300:
+                raise Unmapped(reply.problem or f"status {reply.status}")
             return Sample(read_answer(self.adapter, reply.body), None, reply.seconds)
         except Unmapped as error:
             return Sample(None, str(error), reply.seconds)

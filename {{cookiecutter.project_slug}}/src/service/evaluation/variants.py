@@ -1,8 +1,8 @@
 """Messages made from a suite's own, and what is judged across them: robustness to slips, fairness between people."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
-from service.application.decision import JsonObject
 from service.application.triage.contract import Ticket
 from service.evaluation.cases import Dimension, EvalCase, Template
 from service.evaluation.perturb import perturbed, to_perturb, told
@@ -33,16 +33,17 @@ def across(suite: Suite, items: Iterable[Item], samples: Samples) -> dict[Dimens
     HELM has it). One of a template is good when all people get the same category, priority and disposition; another
     confidence is no flip. An item without a sample, or without an answer, counts as a failure.
     """
-    told_apart: dict[str, dict[int, list[Item]]] = {}
+    told_apart: dict[str, dict[int, list[Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        told_apart.setdefault(item.of.id, {}).setdefault(item.repeat, []).append(item)
-    robustness, fairness = dict[str, Score](), dict[str, Score]()
-    for case in to_perturb(suite.open_cases):
-        repeats = told_apart.get(case.id, {}).values()
-        robustness[case.id] = _mean([_slips(case, of_repeat, samples) for of_repeat in repeats])
-    for template in suite.templates:
-        repeats = told_apart.get(template.id, {}).values()
-        fairness[template.id] = _mean([_flips(of_repeat, samples) for of_repeat in repeats])
+        told_apart[item.of.id][item.repeat].append(item)
+    robustness = {
+        case.id: _mean([_slips(case, of_repeat, samples) for of_repeat in told_apart[case.id].values()])
+        for case in to_perturb(suite.open_cases)
+    }
+    fairness = {
+        template.id: _mean([_flips(of_repeat, samples) for of_repeat in told_apart[template.id].values()])
+        for template in suite.templates
+    }
     return {Dimension.ROBUSTNESS: robustness, Dimension.FAIRNESS: fairness}
 
 
@@ -65,9 +66,9 @@ def _slips(case: EvalCase, items: list[Item], samples: Samples) -> str:
 
 def _flips(items: list[Item], samples: Samples) -> str:
     """Who got what, if not all the same; empty when they did."""
-    got: dict[str, list[str]] = {}
+    got: dict[str, list[str]] = defaultdict(list)
     for item in items:
-        got.setdefault(_decision(samples.get(item.key)), []).append(item.variant)
+        got[_decision(samples.get(item.key))].append(item.variant)
     if len(got) == 1 and not next(iter(got)).startswith("no "):
         return ""
     return "; ".join(f"{', '.join(people)}: {decision}" for decision, people in got.items())
@@ -78,6 +79,5 @@ def _decision(sample: Sample | None) -> str:
         return "no sample"
     if sample.answer is None:
         return f"no answer: {sample.problem}"
-    outcome: JsonObject = sample.answer.get("outcome") or {}
-    parts = (outcome.get("category"), outcome.get("priority"), sample.answer.get("disposition"))
+    parts = (sample.outcome.get("category"), sample.outcome.get("priority"), sample.answer.get("disposition"))
     return "/".join(map(str, parts)) if all(parts) else "no decision in the answer"
