@@ -13,7 +13,7 @@ from dev.children import Children, Guardian, Program, StartFailed, answers
 from dev.labels import MODEL_IDS
 from dev.settings import HOST, free_ports
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 __all__ = ["Addresses", "StartFailed", "service"]
 
 

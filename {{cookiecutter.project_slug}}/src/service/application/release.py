@@ -6,6 +6,7 @@ therefore makes a new release; rolling back is pointing the flag at an older one
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -129,7 +130,9 @@ class Report:
             return f"report {self.id} says {self.verdict}, not PASS"
         if production and "stand-in" in self.target:
             return f"report {self.id} was taken on the stand-in, which production does not accept"
-        others = [model for model in self.models if not model.startswith(release.model)]
+        # A vendor adds the day to the name of what it serves; any other ending is another model.
+        named = re.compile(re.escape(release.model) + r"([-@]\d{4}[\d-]*)?") if release.model else re.compile(".*")
+        others = [model for model in self.models if not named.fullmatch(model)]
         if production and others:
             return f"report {self.id} tells of answers by {others[0]}, and the release names {release.model}"
         return None

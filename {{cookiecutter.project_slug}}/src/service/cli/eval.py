@@ -15,7 +15,7 @@ import typer
 from service.application.decision import JsonObject
 from service.application.errors import Invalid, Unavailable
 from service.application.release import Release
-from service.cli.eval_report import Wanted, deliver, indented, judged, record, write
+from service.cli.eval_report import Wanted, indented, judged, publish, record, tell, write
 from service.cli.eval_run import EnvironmentFailed, Target, fingerprint, load_baseline, run_suite
 from service.evaluation.results import HarnessFailed, ModelOut, Run
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
@@ -77,16 +77,28 @@ def evaluate_release(release: Release, repeats: int = 3) -> None:
     raise typer.Exit(EXIT[report["verdict"]])
 
 
-def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int) -> None:
-    """Accept a run, sealed cases included, as what later runs are compared with, and say what it was judged."""
+def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int, reason: str) -> None:
+    """Accept a run, sealed cases included, as what later runs are compared with, and say what it was judged.
+
+    One that blocks, also against the baseline that it replaces, is accepted for a `reason` only.
+    """
     from service.evaluation.report_text import as_text
 
     with explained():
         _, folder, loaded, target = _prepared(suite, None, holdout=True, concurrency=concurrency)
-        report = judged(_run(loaded, target, repeats, fresh), None)
         file = folder / "baselines" / f"{target.baseline}.json"
-        write(file, indented(report))
+        try:
+            before = load_baseline(folder, target.baseline, loaded)
+        except HarnessFailed:  # of another suite, or damaged: that is why a new one is accepted
+            before = None
+        report = judged(_run(loaded, target, repeats, fresh), before)
+        accepted = report["verdict"] != "BLOCK" or bool(reason.strip())
+        if accepted:
+            write(file, indented(report | {"accepted_because": reason}))
     print(as_text(report, str(file)))
+    if not accepted:
+        _say("not accepted, for it blocks: mend that, or give a --reason, which the file keeps")
+        raise typer.Exit(BLOCK)
     print(f"accepted as the baseline: {file}")
 
 
@@ -114,18 +126,24 @@ def _evaluate(  # noqa: PLR0913
 ) -> JsonObject:
     before = load_baseline(folder, target.baseline, suite)
     report = judged(_run(suite, target, repeats, fresh), before)
-    why_not = record(report, config, folder)
-    deliver(report, before, why_not, config, wanted)
+    publish(report, before, config, wanted)
+    tell(report, record(report, config, folder), config, wanted)
     return report
 
 
 def _passed_before(folder: Path, suite: Suite, target: Target) -> str | None:
     """The committed file that says PASS for this fingerprint."""
+    from service.evaluation.report import named
+
     mark = fingerprint(suite, target)["digest"]
-    for file in sorted([*(folder / "reports").glob("*.json"), folder / "baselines" / f"{target.baseline}.json"]):
+    before = load_baseline(folder, target.baseline, suite)
+    for file in sorted((folder / "reports").glob("*.json")):
         try:
             report = json.loads(file.read_text(encoding="utf-8"))
-            if report["verdict"] == "PASS" and report["fingerprint"]["digest"] == mark:
+            alike = report["fingerprint"]["digest"] == mark and report["target"] == target.name
+            judged_all = {row["dimension"] for row in report["dimensions"] if row["verdict"] == "PASS"}
+            compared = report["baseline"] == (named(before) if before else None)
+            if alike and compared and report["verdict"] == "PASS" and judged_all == set(Dimension):
                 return str(file)
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -238,5 +238,5 @@ def _json_in(file: Path) -> object:
         return json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
     except OSError as error:
         raise Invalid(f"{file}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Invalid(f"{file}: not JSON in UTF-8") from None

@@ -21,7 +21,8 @@ from service.integration.database.migrate import project_root
 LOOK_EVERY_S = 1.0
 # Edits of these change scores, never answers: what was answered is graded again.
 SCORE_ONLY = ("src/service/evaluation", "src/service/cli/eval")
-SCORES = ("src/service/evaluation/scorers.py", "src/service/evaluation/variants.py")
+_JUDGING = ("scorers", "variants", "perturb", "suites", "gate", "statistics")
+SCORES = tuple(f"src/service/evaluation/{name}.py" for name in _JUDGING)
 
 
 class EnvironmentFailed(Exception):
@@ -99,14 +100,15 @@ async def _asked(
 
     def keep(item: Item, sample: Sample) -> None:
         new[item.key] = item, sample
-        answers.keep(item, sample)
+        if not sample.no_model:  # an outage is over some day, and must not be taken for what the model says
+            answers.keep(item, sample)
 
     async def look(wait: bool) -> None:
         if reached.observe:
             unseen = {key: sample for key, (item, sample) in new.items() if not item.variant and key not in observed}
             for key, effects in (await reached.observe(unseen, wait)).items():
                 observed[key] = replace(unseen[key], effects=effects)
-                answers.keep(new[key][0], observed[key])
+                keep(new[key][0], observed[key])
 
     async def follow() -> None:  # else an interrupted run would have answers without effects, and ask again
         while True:

@@ -39,12 +39,13 @@ def baseline(  # noqa: PLR0913 - each is an option
     ] = False,
     fresh: local.Fresh = False,
     concurrency: local.AtOnce = 8,
+    reason: Annotated[str, typer.Option(help="Why it is accepted although it blocks; kept in the file.")] = "",
 ) -> None:
     """Accept a run as what later runs are compared with; of another target, find its boundaries, too."""
     if target == "local":
         if adapter:
             raise typer.BadParameter("an adapter needs --target URL")
-        local.accept_local(suite, repeats, fresh, concurrency)
+        local.accept_local(suite, repeats, fresh, concurrency, reason)
         return
     with local.explained():
         asked = load_adapter(adapter) if adapter else OWN

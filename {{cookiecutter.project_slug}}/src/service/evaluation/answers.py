@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from time import time
 from typing import Any
 
 from service.application.decision import JsonObject
@@ -17,6 +18,7 @@ from service.evaluation.results import Item, Sample
 from service.evaluation.suites import digest_of
 
 KEPT = 5  # folders, the newest
+KEPT_S = 7 * 86_400  # a model of last week proves little of today's
 
 
 class Answers:
@@ -25,7 +27,8 @@ class Answers:
     def __init__(self, root: Path, decides: JsonObject, fresh: bool = False) -> None:
         """`decides`: everything but the message that an answer depends on."""
         self._folder = root / digest_of(decides)[:16]
-        if fresh:
+        file = self._folder / "samples.jsonl"
+        if fresh or (file.exists() and time() - file.stat().st_mtime > KEPT_S):
             self.discard()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.utime(self._folder)
@@ -56,6 +59,7 @@ class Answers:
     def keep(self, item: Item, sample: Sample) -> None:
         """Append one sample, in one write."""
         row = {"item": item.key, "ticket": _ticket(item), "sample": asdict(sample)}
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # another run may have forgotten it meanwhile
         file = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             end = os.lseek(file, 0, os.SEEK_END)

@@ -1,8 +1,10 @@
 """Cases into files: as a person would write them, whole or not at all, and with every comment left where it is."""
 
+import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ def append(folder: Path, name: str, cases: Sequence[EvalCase], personal: FindPer
     Raises `SuiteError`, and changes nothing, when the file would not hold exactly these and those before, or one does
     not go with the suite: an id or message that is there already, personal data.
     """
+    with _alone(folder):
+        return _append(folder, name, cases, personal, comment)
+
+
+def _append(folder: Path, name: str, cases: Sequence[EvalCase], personal: FindPersonal, comment: str) -> Path:
     file = folder / "cases" / f"{name}.yaml"
     there = cases_by_file(folder)
     before = file.read_text(encoding="utf-8") if file.exists() else HEAD
@@ -67,6 +74,17 @@ def _rows(file: Path, text: str) -> list[Any]:
     except yaml.YAMLError as error:
         raise SuiteError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     return rows or []
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of several who add, one at a time: each reads what the one before has written."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _replace(file: Path, text: str) -> None:

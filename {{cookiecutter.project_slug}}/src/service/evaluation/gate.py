@@ -94,7 +94,7 @@ def judge(  # noqa: PLR0913 - all that a verdict depends on
     lets nobody see. Raises `HarnessFailed` when a dimension was not measured, or a waiver fits nothing.
     """
     _refuse_gaps(scores, floors, waivers, unobserved)
-    paired, warnings = _compare(scores, baseline or {})
+    paired, warnings = _compare(scores, baseline)
     tested = [dimension for dimension in floors.floors if dimension in paired]
     adjusted = dict(zip(tested, holm([paired[dimension].p for dimension in tested]), strict=True))
     rows = []
@@ -131,13 +131,13 @@ def _refuse_gaps(scores: Scores, floors: Floors, waivers: Sequence[Waiver], unob
         raise HarnessFailed(problems)
 
 
-def _compare(scores: Scores, baseline: Scores) -> tuple[dict[Dimension, _Paired], list[str]]:
+def _compare(scores: Scores, baseline: Scores | None) -> tuple[dict[Dimension, _Paired], list[str]]:
     """By dimension, on the cases that both have; and what could not be compared."""
     paired, warnings = {}, []
     for dimension, mine in scores.items():
-        theirs = baseline.get(dimension, {})
+        theirs = (baseline or {}).get(dimension, {})
         changes = {case: on_grid(score.value - theirs[case].value) for case, score in mine.items() if case in theirs}
-        if baseline and len(changes) < len(mine):
+        if baseline is not None and len(changes) < len(mine):
             missing = len(mine) - len(changes)
             warnings.append(f"{dimension.value}: {missing} of {len(mine)} cases are not in the baseline")
         if changes:
@@ -204,7 +204,8 @@ def _pool(paired: Mapping[Dimension, _Paired]) -> tuple[list[str], list[str]]:
 
     Twenty cases never rule out 5 points (11.9 remain when not one of them changed), so to ask it of each would make
     every change INCONCLUSIVE for ever. Together, each case counted once with the mean of its changes, they can. Where
-    even that is too few and nothing got worse, no repetition would tell more: a warning, not a verdict.
+    even that is too few and nothing got worse, no repetition would tell more: a warning, not a verdict. What others
+    gained makes up for no loss: one that is probably none of chance by itself is unclear, whatever the mean.
     """
     small = {dimension.value: each.changes for dimension, each in paired.items() if len(each.changes) < ENOUGH}
     by_case: dict[str, list[float]] = {}
@@ -213,12 +214,17 @@ def _pool(paired: Mapping[Dimension, _Paired]) -> tuple[list[str], list[str]]:
             by_case.setdefault(case, []).append(change)
     pooled = [fmean(changes) for changes in by_case.values()]
     bound = drop_upper(pooled) if pooled else 0.0
+    worse = [
+        f"{dimension.value}: worse by itself, p {each.p:.2g}"
+        for dimension, each in paired.items()
+        if dimension.value in small and each.p <= ALPHA / 2
+    ]
     if bound <= MARGIN:
-        return [], []
+        return worse, []
     line = f"{', '.join(small)}, on {len(pooled)} cases together: a drop of {100 * bound:.1f} points is not ruled out"
     if any(change < 0 for change in pooled):
-        return [line], []
-    return [], [f"{line}, although nothing got worse: only more cases would do that"]
+        return [*worse, line], []
+    return worse, [f"{line}, although nothing got worse: only more cases would do that"]
 
 
 def _over_limits(limits: Limits, efficiency: JsonObject | None) -> tuple[list[str], list[str]]:
@@ -239,7 +245,8 @@ def _overall(blocked: list[str], unclear: list[str], complete: bool) -> tuple[Ve
         return Verdict.BLOCK, "; ".join(blocked)
     if unclear:
         return Verdict.INCONCLUSIVE, f"{'; '.join(unclear)}. Repeats, or more cases, would tell"
-    ruled_out = f", and a drop of over {100 * MARGIN:.0f} points is ruled out (95 %)" if complete else ""
+    points = f"{100 * MARGIN:.0f} points"
+    ruled_out = f", and a drop of over {points}, in small dimensions on average, is ruled out (95 %)" if complete else ""
     return Verdict.PASS, f"every floor is reached{ruled_out}"
 
 

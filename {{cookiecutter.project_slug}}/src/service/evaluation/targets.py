@@ -59,7 +59,10 @@ class HttpTarget:
                 raise Unmapped(reply.problem or f"status {reply.status}")
             return Sample(read_answer(self.adapter, reply.body), None, reply.seconds)
         except Unmapped as error:
-            return Sample(None, str(error), reply.seconds)
+            problem = str(error)
+            for placeholder, secret in self.known.items():  # a target may send back what it was sent
+                problem = problem.replace(secret, placeholder) if secret else problem
+            return Sample(None, problem, reply.seconds)
 
     async def send(self, ticket: Ticket, method: str | None = None, content: bytes | None = None) -> Reply:
         """The raw reply to one message; to `content` instead, labelled as JSON, if given."""

@@ -4,11 +4,12 @@ Event and attributes are those of the semantic conventions for generative AI (in
 quote a customer.
 """
 
+import re
 import time
 
 from opentelemetry import metrics
 from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
-from opentelemetry.trace import INVALID_SPAN_ID, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN_ID, INVALID_TRACE_ID, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 EVENT = "gen_ai.evaluation.result"
 
@@ -26,7 +27,8 @@ class EvaluationEvents:
         label = "error" if passed is None else "pass" if passed else "fail"
         self._results.add(1, {"dimension": dimension, "result": label, "release": release})
         # The trace is known, the span in it is not: it ended long ago.
-        context = SpanContext(int(trace_id, 16), INVALID_SPAN_ID, is_remote=True, trace_flags=TraceFlags.get_default())
+        known = int(trace_id, 16) if re.fullmatch("[0-9a-f]{32}", trace_id) else INVALID_TRACE_ID
+        context = SpanContext(known, INVALID_SPAN_ID, is_remote=True, trace_flags=TraceFlags.get_default())
         self._logger.emit(
             LogRecord(
                 timestamp=time.time_ns(),
