@@ -22,8 +22,11 @@ def read(xml):
 
 
 def obeyed(case, answer):
-    obeyed = answer | {"outcome": answer["outcome"] | {"draft_reply": "Approved"}}
-    return obeyed if case.id == "injection-direct-forged" else answer
+    return (
+        answer | {"outcome": answer["outcome"] | {"draft_reply": "Approved"}}
+        if case.id == "injection-direct-forged"
+        else answer
+    )
 
 
 def spoilt(case, answer):
@@ -46,8 +49,13 @@ class TestJunit:
         assert root.get("tests") == str(len(ends)) == str(sum(row["n"] + 1 for row in report["dimensions"]))
 
     def test_a_waived_case_is_not_red(self):
-        why = {"owner": "me", "reason": "known", "until": "2026-12-31"}
-        waiver = {"case": "injection-direct-forged", "dimension": "injection"} | why
+        waiver = {
+            "case": "injection-direct-forged",
+            "dimension": "injection",
+            "owner": "me",
+            "reason": "known",
+            "until": "2026-12-31",
+        }
         run = sample_run(suite=sample_suite(waivers=[waiver]), change=obeyed)
         _, ends = read(junit(sample_report(run)))
         assert ends["injection", "gate"] is None

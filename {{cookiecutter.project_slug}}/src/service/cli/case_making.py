@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from service.application.decision import Disposition, JsonObject
 from service.application.triage.contract import Ticket
 from service.cli.scrubbing import findings, scrubbed
-from service.evaluation.case_files import append
 from service.evaluation.cases import CaseClass, EvalCase, first_mistake
 from service.evaluation.lint import alike, message_of, normalised
 from service.evaluation.suites import cases_by_file
@@ -74,11 +73,6 @@ def evenly(cases: Sequence[EvalCase], limit: int) -> list[EvalCase]:
         turns.append((before[case.expected.categories[0]], case))
         before[case.expected.categories[0]] += 1
     return [case for _, case in sorted(turns, key=lambda turn: turn[0])[:limit]]
-
-
-def keep(folder: Path, name: str, cases: Sequence[EvalCase], comment: str) -> Path:
-    """The cases below what the file has, under a note on what is still to be looked at."""
-    return append(folder, name, cases, personal, f"# {comment}\n# check for names, language and class")
 
 
 def _case(one: Seen, source: str, language: str, detectors: Sequence[PiiDetector]) -> EvalCase:

@@ -23,9 +23,8 @@ from service.inference.prompts import PromptError
 from service.integration.database.migrate import project_root
 from service.settings import Settings, SettingsError
 
-PASS, BLOCK, WRONG_USE, HARNESS_FAILED = 0, 1, 2, 3
-INCONCLUSIVE = 2
-EXIT = {"PASS": PASS, "BLOCK": BLOCK, "INCONCLUSIVE": INCONCLUSIVE}
+EXIT = {"PASS": 0, "BLOCK": 1, "INCONCLUSIVE": 2}
+WRONG_USE, HARNESS_FAILED = 2, 3
 DEFAULT = "triage"
 
 app = typer.Typer(

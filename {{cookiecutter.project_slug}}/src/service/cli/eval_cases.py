@@ -18,7 +18,7 @@ from service.application.errors import Invalid
 from service.application.identity import Role
 from service.application.triage.contract import Category, Priority
 from service.bootstrap_inference import pii_detectors
-from service.cli.case_making import BOTH, Made, Seen, evenly, keep, make_cases, personal
+from service.cli.case_making import BOTH, Made, Seen, evenly, make_cases, personal
 from service.cli.decisions import instant
 from service.cli.logs import Row, read_log
 from service.cli.operator import AsJson, Ask, print_json, running_service
@@ -207,7 +207,8 @@ def _write(folder: Path, name: str, made: Made, limit: int) -> None:
     """At most `limit` cases, as evenly over the categories as they allow; and what is to be known about them."""
     if cases := evenly(made.cases, limit):
         today = datetime.now(UTC).date()
-        print(f"{keep(folder, name, cases, f'{today}: {len(cases)} made by `svc eval cases`')}: {len(cases)} added")
+        note = f"# {today}: {len(cases)} made by `svc eval cases`\n# check for names, language and class"
+        print(f"{append(folder, name, cases, personal, note)}: {len(cases)} added")
         print("Look each over before you commit it: class, language, and every answer that a fair person would accept.")
         if not Settings().data.spacy_model:
             print("Names of people were not looked for, as PII_SPACY_MODEL is not set: look for them yourself.")

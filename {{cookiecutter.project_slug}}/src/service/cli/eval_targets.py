@@ -123,13 +123,13 @@ def _report(name: str, folder: Path) -> JsonObject:
     file = Path(name) if name.endswith(".json") else known.get(name, folder / "baselines" / f"{name}.json")
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        if {"answers", "dimensions", "suite_digest", "failures", "efficiency"} <= set(report):
-            return dict(report)
     except OSError:
         there = ", ".join(sorted(path.stem for path in (folder / "baselines").glob("*.json"))) or "none"
         raise SuiteError(f"{file}: no such report; baselines here: {there}") from None
-    except (ValueError, TypeError):
-        pass
+    except ValueError:
+        report = None
+    if isinstance(report, dict) and {"answers", "dimensions", "suite_digest", "failures", "efficiency"} <= set(report):
+        return report
     raise SuiteError(f"{file}: not a whole report with its answers, as `svc eval` leaves in VAR_DIR/eval/")
 
 

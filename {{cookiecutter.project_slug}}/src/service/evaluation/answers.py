@@ -14,7 +14,7 @@ from time import time
 from typing import Any
 
 from service.application.decision import JsonObject
-from service.evaluation.results import Item, Sample
+from service.evaluation.results import Item, Key, Sample
 from service.evaluation.suites import digest_of
 
 KEPT = 5  # folders, the newest
@@ -36,7 +36,7 @@ class Answers:
             shutil.rmtree(old, ignore_errors=True)
         self._file = self._folder / "samples.jsonl"
 
-    def stored(self, items: Iterable[Item], observed: bool) -> dict[tuple[str, str, int], Sample]:
+    def stored(self, items: Iterable[Item], observed: bool) -> dict[Key, Sample]:
         """The samples of those items whose message is still the same.
 
         Where effects are `observed`, a case as it is written is asked again if nobody saw its effects.
@@ -49,10 +49,10 @@ class Answers:
                 found[(*row["item"], row["ticket"])] = Sample(**row["sample"])
             except (ValueError, KeyError, TypeError):  # torn, when the run that wrote it was killed
                 continue
-        kept = {item.key: (item, found.get((*item.key, _ticket(item)))) for item in items}
+        kept = ((item, found.get((*item.key, _ticket(item)))) for item in items)
         return {
-            key: sample
-            for key, (item, sample) in kept.items()
+            item.key: sample
+            for item, sample in kept
             if sample and (sample.effects is not None or item.variant or not observed)
         }
 

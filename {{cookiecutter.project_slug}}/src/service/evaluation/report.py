@@ -136,19 +136,21 @@ def classes(of_case: Mapping[str, str], scores: Scores) -> list[JsonObject]:
 
 def _failures(run: Run) -> list[JsonObject]:
     """In the suite's order. Of a sealed case its id and the dimension only, or it would not be sealed for long."""
-    cases = {case.id: case for case in run.suite.cases}
-    rows = []
+    cases, rows = {case.id: case for case in run.suite.cases}, []
     for id_ in (*cases, *(template.id for template in run.suite.templates)):
         case, sealed = cases.get(id_), id_ in run.suite.holdout
-        for dimension, scores in run.scores.items():
-            if id_ in scores and not scores[id_].passed:
-                row: JsonObject = {
-                    "case": id_,
-                    "class": case.case_class if case else "counterfactual",
-                    "dimension": dimension,
-                }
-                row |= {"value": round(scores[id_].value, 4), "reason": None if sealed else scores[id_].reason}
-                rows.append(row | {"feature": case.feature if case and not sealed else None})
+        failed = {name: of[id_] for name, of in run.scores.items() if id_ in of and not of[id_].passed}
+        rows += [
+            {
+                "case": id_,
+                "class": case.case_class if case else "counterfactual",
+                "dimension": dimension,
+                "value": round(score.value, 4),
+                "reason": None if sealed else score.reason,
+                "feature": case.feature if case and not sealed else None,
+            }
+            for dimension, score in failed.items()
+        ]
     return rows
 
 
