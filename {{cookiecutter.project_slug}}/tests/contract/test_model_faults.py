@@ -202,7 +202,7 @@ def test_after_five_failures_the_breaker_spares_the_model_and_its_callers(primar
 
 
 PERSONAL = (
-    "anna.kowalska@example.com", "+44 7911 123456", "DE89 3702 0205 0055 5044 00", "4111 1111 1111 1111",
+    "anna.kowalska@example.com", "+44 7911 123456", "DE89 3704 0044 0532 0130 00", "4111 1111 1111 1111",
     "078-05-1121", "sk-live-4f9a8b7c6d5e4f3a2b1c",
 )  # fmt: skip
 

@@ -28,6 +28,14 @@ from tests.integration.examples import rows
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=401)
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch):
+    """Of this test, not of when it was collected: that can be longer ago than a seal may differ from its row."""
+    monkeypatch.setitem(globals(), "NOW", datetime.now(UTC))
+
+
 UNEXPLAINED = "is the first, and no pruning that was allowed explains it"
 
 

@@ -150,7 +150,7 @@ class TestAgainstTheBaseline:
         floors = Floors.model_validate(yaml.safe_load(shipped.read_text(encoding="utf-8")))
         judged = judge(run(), floors, [], run(), TODAY)
         assert judged.verdict is Verdict.PASS, judged.why
-        assert judged.why == "every floor is reached, and a drop of over 5 points, in small dimensions on average, is ruled out (95 %)"
+        assert "a drop of over 5 points, in small dimensions on average, is ruled out" in judged.why
         assert judged.warnings == ()
         assert all(row.broke == row.fixed == () for row in judged.rows)
 

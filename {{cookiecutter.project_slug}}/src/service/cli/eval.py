@@ -17,6 +17,7 @@ from service.application.errors import Invalid, Unavailable
 from service.application.release import Release
 from service.cli.eval_report import Wanted, indented, judged, publish, record, tell, write
 from service.cli.eval_run import EnvironmentFailed, Target, fingerprint, load_baseline, run_suite
+from service.evaluation.cases import Dimension
 from service.evaluation.results import HarnessFailed, ModelOut, Run
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.inference.prompts import PromptError
@@ -97,7 +98,7 @@ def accept_local(suite: str, repeats: int, fresh: bool, concurrency: int, reason
     print(as_text(report, str(file)))
     if not accepted:
         _say("not accepted, for it blocks: mend that, or give a --reason, which the file keeps")
-        raise typer.Exit(BLOCK)
+        raise typer.Exit(EXIT["BLOCK"])
     print(f"accepted as the baseline: {file}")
 
 

@@ -26,7 +26,10 @@ def drift(
         seen = database.read_sync(lambda session: bootstrap_live.observed(session, release))
     monitors = [asdict(monitor) for monitor in bootstrap_live.monitors(seen)]
     found: JsonObject = {"monitors": monitors, "accuracy": _accuracy(seen), "mix": _mix(seen.newest)}
-    (print_json if as_json else _print)(found)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
     states = {monitor["state"] for monitor in monitors}
     raise typer.Exit(PAGE if State.PAGE in states else NOTHING if states == {State.TOO_FEW} else 0)
 
@@ -36,7 +39,7 @@ def _accuracy(seen: Observed[Answer]) -> list[JsonObject]:
     strata = [accuracy.Stratum(name, *counts) for name, counts in sorted(seen.verdicts.items())]
     rows = [asdict(stratum) | asdict(accuracy.of_one(stratum)) for stratum in strata]
     sums = {name: sum(getattr(s, name) for s in strata) for name in ("answers", "decided", "approved")}
-    return [*rows, {"disposition": "all, weighted", **sums, **asdict(accuracy.overall(strata))}]
+    return [*rows, {"disposition": "all", **sums, **asdict(accuracy.overall(strata))}]
 
 
 def _mix(newest: list[Answer]) -> list[JsonObject]:
@@ -46,24 +49,26 @@ def _mix(newest: list[Answer]) -> list[JsonObject]:
     except SuiteError:
         return []
     told = [case.expected.categories[0].value for suite in suites for case in suite.cases]
-    live = [answer.label for answer in newest]
-    return [{"label": label, "live": _share(live, label), "suite": _share(told, label)} for label in sorted(set(live))]
+    labels = sorted({answer.label for answer in newest})
+    return [
+        {"label": label, "live": _share([a.label for a in newest], label), "suite": _share(told, label)}
+        for label in labels
+    ]
 
 
 def _share(labels: list[str], label: str) -> float:
     return round(labels.count(label) / len(labels), 3) if labels else 0.0
 
 
-def _rounded(rows: list[JsonObject], digits: int) -> list[JsonObject]:
-    return [{k: round(v, digits) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-
-
 def _print(found: JsonObject) -> None:
-    show(_rounded(found["monitors"], 4), False, ("name", "reference", "recent", "statistic", "p", "effect", "state"))
-    print("\nApproved as they were, of those a person decided (95 %); those that pass without one are a random sample:")
-    show(
-        _rounded(found["accuracy"], 3), False, ("disposition", "answers", "decided", "approved", "rate", "low", "high")
+    rounded = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in found["monitors"]]
+    show(rounded, False, ("name", "reference", "recent", "statistic", "p", "effect", "state"))
+    print(
+        "\nApproved as they were, of those a person decided (95 %). What is sent to people is a biased sample: of what"
     )
+    print("passes without one a random share is reviewed (REVIEW_SAMPLE), and `all` weighs each kind by its answers.")
+    rows = [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in found["accuracy"]]
+    show(rows, False, ("disposition", "answers", "decided", "approved", "rate", "low", "high"))
     if found["mix"]:
         print("\nShare of the newest answers, and of the suite's cases:")
         show(found["mix"], False, ("label", "live", "suite"))

@@ -1,4 +1,4 @@
-"""Says PASS, BLOCK or INCONCLUSIVE, dimension by dimension. No averaging across dimensions, no waving through.
+"""Says PASS, BLOCK or INCONCLUSIVE, dimension by dimension. No waving through, and no gain that pays for a loss.
 
 In this order: gaps in the measurement (no verdict at all), zero tolerance, drops against the baseline, floors and
 limits, and whether a drop is ruled out. What each step can and cannot see is simulated by `python -m dev.gate_power`.
@@ -202,10 +202,9 @@ def _measured(dimension: Dimension, kind: str, scores: Mapping[str, Score], pair
 def _pool(paired: Mapping[Dimension, _Paired]) -> tuple[list[str], list[str]]:
     """Whether the dimensions too small to rule out a drop alone do so together: what is unclear, what is too few.
 
-    Twenty cases never rule out 5 points (11.9 remain when not one of them changed), so to ask it of each would make
-    every change INCONCLUSIVE for ever. Together, each case counted once with the mean of its changes, they can. Where
-    even that is too few and nothing got worse, no repetition would tell more: a warning, not a verdict. What others
-    gained makes up for no loss: one that is probably none of chance by itself is unclear, whatever the mean.
+    Twenty cases never rule out 5 points (11.9 remain when none of them changed): asked of each, every change would be
+    INCONCLUSIVE for ever. Together, each case once with the mean of its changes, they can. Where even that is too few
+    and nothing got worse: a warning. A gain makes up for no loss: one that is hardly chance by itself is unclear.
     """
     small = {dimension.value: each.changes for dimension, each in paired.items() if len(each.changes) < ENOUGH}
     by_case: dict[str, list[float]] = {}
@@ -214,11 +213,8 @@ def _pool(paired: Mapping[Dimension, _Paired]) -> tuple[list[str], list[str]]:
             by_case.setdefault(case, []).append(change)
     pooled = [fmean(changes) for changes in by_case.values()]
     bound = drop_upper(pooled) if pooled else 0.0
-    worse = [
-        f"{dimension.value}: worse by itself, p {each.p:.2g}"
-        for dimension, each in paired.items()
-        if dimension.value in small and each.p <= ALPHA / 2
-    ]
+    alone = {dimension.value: each.p for dimension, each in paired.items() if each.p <= ALPHA / 2}
+    worse = [f"{name}: worse by itself, p {p:.2g}" for name, p in alone.items() if name in small]
     if bound <= MARGIN:
         return worse, []
     line = f"{', '.join(small)}, on {len(pooled)} cases together: a drop of {100 * bound:.1f} points is not ruled out"
@@ -245,12 +241,10 @@ def _overall(blocked: list[str], unclear: list[str], complete: bool) -> tuple[Ve
         return Verdict.BLOCK, "; ".join(blocked)
     if unclear:
         return Verdict.INCONCLUSIVE, f"{'; '.join(unclear)}. Repeats, or more cases, would tell"
-    points = f"{100 * MARGIN:.0f} points"
-    ruled_out = f", and a drop of over {points}, in small dimensions on average, is ruled out (95 %)" if complete else ""
-    return Verdict.PASS, f"every floor is reached{ruled_out}"
+    drop = f"a drop of over {100 * MARGIN:.0f} points, in small dimensions on average, is ruled out (95 %)"
+    return Verdict.PASS, f"every floor is reached, and {drop}" if complete else "every floor is reached"
 
 
 def _named(cases: Sequence[str]) -> str:
     """The first few, and how many more."""
-    more = f" and {len(cases) - 5} more" if len(cases) > 5 else ""
-    return ", ".join(cases[:5]) + more
+    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")

@@ -63,7 +63,7 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "confusion": _confusion(run),
         "calibration": calibration(_confidences(run)),
         "efficiency": efficiency(run, baseline),
-        "warnings": judged.warnings,
+        "warnings": [*judged.warnings, *_no_model(run)],
         "answers": {case.id: _answer(run, case) for case in run.suite.cases},
         "variants": {
             name: {id_: _shown(run, id_, score) for id_, score in run.scores.get(name, {}).items()}
@@ -76,6 +76,13 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
 def named(report: JsonObject) -> JsonObject:
     """What says which report this is."""
     return {key: report[key] for key in ("target", "digest", "at", "suite_digest")}
+
+
+def _no_model(run: Run) -> list[str]:
+    """A warning where every answer is somebody else's than a model's."""
+    sources = {sample.answer.get("source") for sample in run.samples.values() if sample.answer is not None}
+    others = sources - {Source.MODEL.value, Source.BACKUP.value, Source.CACHE.value}
+    return ["no answer is a model's: the scores are those of the rules"] if sources and sources == others else []
 
 
 def summary(report: JsonObject) -> JsonObject:
