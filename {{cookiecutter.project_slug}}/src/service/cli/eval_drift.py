@@ -9,7 +9,7 @@ from service import bootstrap_live
 from service.application.decision import JsonObject
 from service.cli.operator import READERS, AsJson, print_json, show, signed_in
 from service.evaluation import accuracy
-from service.evaluation.drift import Answer, State
+from service.evaluation.drift import FEWEST, WINDOW, Answer, State
 from service.evaluation.suites import SuiteError, load_suite
 from service.integration.database.migrate import project_root
 from service.integration.database.observed import Observed
@@ -63,6 +63,8 @@ def _share(labels: list[str], label: str) -> float:
 def _print(found: JsonObject) -> None:
     rounded = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in found["monitors"]]
     show(rounded, False, ("name", "reference", "recent", "statistic", "p", "effect", "state"))
+    if any(row["state"] == State.TOO_FEW for row in rounded):
+        print(f"too_few: it takes {FEWEST} answers to compare with, and {2 * WINDOW} after them")
     print(
         "\nApproved as they were, of those a person decided (95 %). What is sent to people is a biased sample: of what"
     )

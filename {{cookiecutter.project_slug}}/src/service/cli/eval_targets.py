@@ -19,6 +19,7 @@ from service.cli.eval_report import indented, judged, write
 from service.cli.eval_run import EnvironmentFailed, Reached, Target, run_suite
 from service.evaluation.adapters import OWN, Adapter, AdapterError, load_adapter
 from service.evaluation.cases import CaseClass, Dimension
+from service.evaluation.scorers import ACROSS_VARIANTS
 from service.evaluation.results import Run, Scores
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.evaluation.targets import HttpTarget, open_target
@@ -35,7 +36,7 @@ def baseline(  # noqa: PLR0913 - each is an option
     ] = None,
     repeats: local.Repeats = 3,
     yes_it_writes: Annotated[
-        bool, typer.Option("--yes-it-writes", help="The target's real side effects are wanted, hundreds of times.")
+        bool, typer.Option("--yes-it-writes", help="The target's real side effects are wanted, thousands of times.")
     ] = False,
     fresh: local.Fresh = False,
     concurrency: local.AtOnce = 8,
@@ -51,7 +52,7 @@ def baseline(  # noqa: PLR0913 - each is an option
         asked = load_adapter(adapter) if adapter else OWN
         if asked.side_effects == "real" and not yes_it_writes:
             raise AdapterError(
-                f"{asked.name} has real side effects ({asked.side_effects_note}), and a suite is hundreds of messages: "
+                f"{asked.name} has real side effects ({asked.side_effects_note}), and a run sends thousands of messages: "
                 "point it at a copy, or add --yes-it-writes"
             )
         folder = suite_folder(suite)
@@ -85,7 +86,7 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
     from service.evaluation.report import classes, named, ratio, scores_of
 
     mine, theirs, dropped = scores_of(new), scores_of(old), 0
-    if old["suite_digest"] != new["suite_digest"]:
+    if old["asked"] != new["asked"]:
         mine, dropped = _unchanged(mine, old, new)
     both = {name: {case: of[case] for case in of if case in theirs.get(name, {})} for name, of in mine.items()}
     both = {name: of for name, of in both.items() if of}
@@ -93,6 +94,7 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
         raise SuiteError("the two reports have no case in common, on no dimension")
     judged_cases, unobserved = {case for of in both.values() for case in of}, frozenset(Dimension) - both.keys()
     verdict = gate.judge(both, suite.floors, (), theirs, datetime.now(UTC).date(), None, unobserved)
+    as_written = {name: of for name, of in both.items() if name not in ACROSS_VARIANTS}
     cases = sorted(set(old["answers"]) & set(new["answers"]))
     latency = ratio((old["answers"][case].get("seconds"), new["answers"][case].get("seconds")) for case in cases)
     warnings = [f"the suite changed between them: {dropped} case(s) are left out"] if dropped else []
@@ -102,7 +104,7 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
         "baseline": named(old),
         "cases": len(judged_cases & set(cases)),
         "dimensions": json.loads(json.dumps([asdict(row) for row in verdict.rows])),
-        "classes": classes({case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, both),
+        "classes": classes({case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, as_written),
         "failures": [one for one in new["failures"] if one["case"] in both.get(Dimension(one["dimension"]), {})],
         "efficiency": new["efficiency"] | {"latency_ratio": latency and list(latency), "cost_ratio": None},
         "warnings": [*verdict.warnings, *warnings],
@@ -110,12 +112,10 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
 
 
 def _unchanged(scores: Scores, old: JsonObject, new: JsonObject) -> tuple[Scores, int]:
-    """The scores of cases that read and expect the same in both, and how many cases do not."""
-    parts = ("class", "message", "expected")
-    told = [{case: [row.get(part) for part in parts] for case, row in of["answers"].items()} for of in (old, new)]
-    same = {case for case, row in told[1].items() if told[0].get(case) == row and row[1] is not None}
+    """The scores of cases and templates that say and expect the same in both, and how many there are that do not."""
+    same = {id_ for id_, digest in new["read"].items() if old["read"].get(id_) == digest}
     kept = {name: {case: score for case, score in of.items() if case in same} for name, of in scores.items()}
-    return kept, len(told[1]) - len(same)
+    return kept, len(new["read"]) - len(same)
 
 
 def _report(name: str, folder: Path) -> JsonObject:
@@ -128,7 +128,7 @@ def _report(name: str, folder: Path) -> JsonObject:
         raise SuiteError(f"{file}: no such report; baselines here: {there}") from None
     except ValueError:
         report = None
-    if isinstance(report, dict) and {"answers", "dimensions", "suite_digest", "failures", "efficiency"} <= set(report):
+    if isinstance(report, dict) and {"answers", "dimensions", "asked", "read", "failures", "efficiency"} <= set(report):
         return report
     raise SuiteError(f"{file}: not a whole report with its answers, as `svc eval` leaves in VAR_DIR/eval/")
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.application.decision import JsonObject
 from service.evaluation.cases import Strict, Words, first_mistake
-from service.evaluation.statistics import agreement
 from service.evaluation.suites import SuiteError
 
 LEAST_KAPPA, LEAST_LABELS = 0.6, 100  # at 50 labels some samples have no kappa at all
@@ -94,6 +93,8 @@ async def measure(labels: Sequence[Label], told: Mapping[str, str], guide: str, 
 
     judgements = await asyncio.gather(*(judged(label) for label in labels))
     both = list(zip(labels, judgements, strict=True))
+    from service.evaluation.statistics import agreement  # scipy takes a second to import
+
     found = agreement([(label.good, judgement.good) for label, judgement in both])
     return {
         "n": found.n,

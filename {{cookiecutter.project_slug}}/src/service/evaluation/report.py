@@ -14,11 +14,12 @@ from typing import Any
 
 from service.application.decision import JsonObject, Source
 from service.evaluation.calibration import calibration
-from service.evaluation.cases import CaseClass, Dimension, EvalCase
+from service.evaluation.cases import CaseClass, Dimension, EvalCase, Template
 from service.evaluation.gate import Judged
 from service.evaluation.results import HarnessFailed, Run, Sample, Score, Scores
 from service.evaluation.scorers import ACROSS_VARIANTS
 from service.evaluation.statistics import paired_ratio
+from service.evaluation.suites import digest_of
 
 STAND_IN = "stand-in"
 STAND_IN_NOTE = (
@@ -47,6 +48,8 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "note": STAND_IN_NOTE if target == STAND_IN else None,
         "why": judged.why,
         "suite_digest": run.suite.digest,
+        "asked": run.suite.asked,
+        "read": {each.id: read_digest(each) for each in (*run.suite.cases, *run.suite.templates)},
         "holdout": len(run.suite.holdout),
         "fingerprint": run.fingerprint,
         "baseline": baseline and named(baseline),
@@ -87,7 +90,7 @@ def _no_model(run: Run) -> list[str]:
 
 def summary(report: JsonObject) -> JsonObject:
     """The report without messages and answers: what is stored with a release."""
-    return {key: value for key, value in report.items() if key not in ("answers", "variants")}
+    return {key: value for key, value in report.items() if key not in ("answers", "variants", "read")}
 
 
 def scores_of(report: JsonObject) -> Scores:
@@ -102,6 +105,11 @@ def scores_of(report: JsonObject) -> Scores:
         problem = f"not a whole report with its answers ({type(error).__name__}: {error}): make it again"
         raise HarnessFailed([problem]) from None
     return scores
+
+
+def read_digest(of: EvalCase | Template) -> str:
+    """Twelve digits that change with what a case or template says or expects, also of a sealed one."""
+    return digest_of(of.model_dump(mode="json"))[:12]
 
 
 def _samples(run: Run, case: EvalCase) -> list[Sample]:

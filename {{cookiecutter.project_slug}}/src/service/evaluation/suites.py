@@ -87,14 +87,18 @@ class Suite:
 
     @property
     def digest(self) -> str:
-        """SHA-256, in hex, of cases, their perturbed texts, templates, floors and seal."""
+        """SHA-256, in hex, of `asked` and the floors: what a verdict depends on."""
+        return digest_of([self.asked, self.floors.model_dump(mode="json", exclude={"least_cases"})])
+
+    @property
+    def asked(self) -> str:
+        """SHA-256, in hex, of cases, their perturbed texts, templates and seal: what scores depend on."""
         variants = {case.id: perturbed(case) for case in to_perturb(self.open_cases)}
         texts = [[id_, name, t.subject, t.body] for id_, made in variants.items() for name, t in made.items()]
         content = {
             "cases": _dumped(self.open_cases),
             "variants": texts,
             "templates": [template.model_dump(mode="json") for template in self.templates],
-            "floors": self.floors.model_dump(mode="json", exclude={"least_cases"}),
             "seal": self.seal,
         }
         return digest_of(content)
