@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import time
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -287,8 +290,8 @@ class TestTheBaseline:
         ("text", "problem"),
         [
             ("{", "is no report: take it from version control again"),
-            ("[]", "look at what changed, then accept a run by `svc eval baseline`"),
-            ('{"suite_digest": "0"}', "look at what changed, then accept a run by `svc eval baseline`"),
+            ("[]", "accept a run by `svc eval baseline`"),
+            ('{"asked": "0"}', "accept a run by `svc eval baseline`"),
         ],
     )
     def test_one_of_another_suite_is_a_harness_failure(self, suite, tmp_path, text, problem):
@@ -299,8 +302,8 @@ class TestTheBaseline:
 
     def test_one_of_this_suite_is_taken(self, suite, tmp_path):
         (tmp_path / "baselines").mkdir()
-        (tmp_path / "baselines" / "model.json").write_text(json.dumps({"suite_digest": suite.digest}))
-        assert load_baseline(tmp_path, "model", suite) == {"suite_digest": suite.digest}
+        (tmp_path / "baselines" / "model.json").write_text(json.dumps({"asked": suite.asked}))
+        assert load_baseline(tmp_path, "model", suite) == {"asked": suite.asked}
 
 
 def answered(*sources_and_reasons):
@@ -308,3 +311,36 @@ def answered(*sources_and_reasons):
         (str(number), "", 1): Sample(answer() | {"source": source, "reason": reason} if source else None, reason, 0.1)
         for number, (source, reason) in enumerate(sources_and_reasons)
     }
+
+
+class TestWhatIsKept:
+    def test_an_outage_is_not_kept_as_an_answer(self, suite, tmp_path):
+        async def down(ticket):
+            return Sample(answer() | {"source": "rules", "reason": "model_error"}, None, 0.1)
+
+        async def up(ticket):
+            return good()
+
+        def through(ask):
+            @asynccontextmanager
+            async def reach():
+                yield Reached(ask)
+
+            return Target("model", "model", "r", reach)
+
+        calls = []
+
+        async def mostly_down(ticket):
+            calls.append(ticket)
+            return await (up if len(calls) == 1 else down)(ticket)
+
+        first, _ = asyncio.run(run_suite(suite, through(mostly_down), tmp_path))
+        _, kept = asyncio.run(run_suite(suite, through(up), tmp_path))
+        assert (len(first.items) > 1, kept) == (True, 1)
+
+    def test_answers_of_last_week_are_forgotten(self, tmp_path):
+        [item] = items()
+        Answers(tmp_path, {"a": 1}).keep(item, good())
+        [file] = tmp_path.glob("*/samples.jsonl")
+        os.utime(file, (time.time() - 8 * 86_400,) * 2)
+        assert Answers(tmp_path, {"a": 1}).stored([item], observed=True) == {}

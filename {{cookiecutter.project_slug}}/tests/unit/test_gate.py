@@ -255,3 +255,14 @@ def test_a_row_has_the_keys_of_the_report():
         *("dimension", "n", "rate", "low", "high", "kind", "floor", "upper_failure_95", "verdict", "why"),
         *("baseline_rate", "broke", "fixed", "p", "p_holm", "drop_high_95", "waived"),
     }
+
+
+def test_what_others_gained_makes_up_for_no_loss_of_a_small_dimension():
+    worse = judge(run({Dimension.ROBUSTNESS: breaking(0.1)}), LOOSE, [], run({Dimension.REFUSAL: breaking(0.3)}), TODAY)
+    assert worse.verdict is Verdict.INCONCLUSIVE
+    assert "robustness: worse by itself, p 0.0078" in worse.why
+
+
+def test_an_empty_baseline_is_not_the_same_as_none():
+    assert judge(run(), LOOSE, [], None, TODAY).warnings == ()
+    assert "category: 290 of 290 cases are not in the baseline" in judge(run(), LOOSE, [], {}, TODAY).warnings

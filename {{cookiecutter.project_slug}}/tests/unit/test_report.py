@@ -12,8 +12,8 @@ from service.evaluation.results import HarnessFailed
 from tests.report_samples import HOSTILE, PLAIN, UNTOLD, sample_report, sample_run, sample_suite
 
 KEYS = """
-digest suite target verdict at note why suite_digest holdout fingerprint baseline cases items repeats models sources
-reasons problems dimensions classes failures confusion calibration efficiency warnings answers variants
+asked read digest suite target verdict at note why suite_digest holdout fingerprint baseline cases items repeats models
+sources reasons problems dimensions classes failures confusion calibration efficiency warnings answers variants
 """
 
 

@@ -119,7 +119,7 @@ def test_nothing_but_the_report_is_printed_for_machines_and_it_is_in_every_place
     recorded = {"recorded": True, "not_recorded_because": None}  # of this machine, and no part of the report
     assert report_of(project) | recorded == report
     assert json.loads((project / "out").read_text()) == {
-        name: value for name, value in report.items() if name not in ("answers", "variants", *recorded)
+        name: value for name, value in report.items() if name not in ("answers", "variants", "read", *recorded)
     }
     assert (project / "var" / "eval" / "report.html").read_text() == (project / "html").read_text()
     assert "<testsuite" in (project / "junit").read_text()
@@ -196,11 +196,21 @@ def test_an_accepted_run_is_what_later_ones_are_compared_with_until_the_suite_ch
     assert compared.returncode == 0, compared.stdout + compared.stderr
     assert report_of(project)["baseline"]["suite_digest"] == report["suite_digest"]
     assert {row["baseline_rate"] for row in report_of(project)["dimensions"]} > {1.0}
-    (project / file).write_text(json.dumps(baseline | {"suite_digest": "0"}))
+    (project / file).write_text(json.dumps(baseline | {"answers": {}, "variants": {}}))
+    thin = svc(project, "eval")
+    assert (thin.returncode, "the baseline lacks" in thin.stderr) == (3, True)
+    (project / file).write_text(json.dumps(baseline | {"asked": "0"}))
     other = svc(project, "eval", f"--junit={project / 'junit'}")
     assert other.returncode == 3
-    assert "then accept a run by `svc eval baseline`" in other.stderr
-    assert "then accept a run by" in (project / "junit").read_text()
+    assert "accept a run by `svc eval baseline`" in other.stderr
+    assert "accept a run by" in (project / "junit").read_text()
+    floors = project / "evals" / USE_CASE / "floors.yaml"
+    floors.write_text(yaml.safe_dump(FLOORS | {"floors": FLOORS["floors"] | {"category": 0.99}}))
+    blocked = svc(project, "eval", "baseline", "--repeats", "1")
+    assert (blocked.returncode, "not accepted" in blocked.stderr) == (1, True)
+    assert json.loads((project / file).read_text())["asked"] == "0"
+    assert svc(project, "eval", "baseline", "--repeats", "1", "--reason", "to begin with").returncode == 0
+    assert json.loads((project / file).read_text())["accepted_because"] == "to begin with"
 
 
 def test_a_model_that_never_keeps_the_contract_ends_with_exit_1(tmp_path):

@@ -19,8 +19,8 @@ from service.cli.eval_report import indented, judged, write
 from service.cli.eval_run import EnvironmentFailed, Reached, Target, run_suite
 from service.evaluation.adapters import OWN, Adapter, AdapterError, load_adapter
 from service.evaluation.cases import CaseClass, Dimension
-from service.evaluation.scorers import ACROSS_VARIANTS
 from service.evaluation.results import Run, Scores
+from service.evaluation.scorers import ACROSS_VARIANTS
 from service.evaluation.suites import Suite, SuiteError, load_suite, suite_folder
 from service.evaluation.targets import HttpTarget, open_target
 from service.settings import Settings
@@ -52,7 +52,7 @@ def baseline(  # noqa: PLR0913 - each is an option
         asked = load_adapter(adapter) if adapter else OWN
         if asked.side_effects == "real" and not yes_it_writes:
             raise AdapterError(
-                f"{asked.name} has real side effects ({asked.side_effects_note}), and a run sends thousands of messages: "
+                f"{asked.name} has real side effects ({asked.side_effects_note}), and a run is thousands of messages: "
                 "point it at a copy, or add --yes-it-writes"
             )
         folder = suite_folder(suite)
@@ -104,7 +104,9 @@ def compared(old: JsonObject, new: JsonObject, suite: Suite) -> JsonObject:
         "baseline": named(old),
         "cases": len(judged_cases & set(cases)),
         "dimensions": json.loads(json.dumps([asdict(row) for row in verdict.rows])),
-        "classes": classes({case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, as_written),
+        "classes": classes(
+            {case: row["class"] for case, row in new["answers"].items() if case in judged_cases}, as_written
+        ),
         "failures": [one for one in new["failures"] if one["case"] in both.get(Dimension(one["dimension"]), {})],
         "efficiency": new["efficiency"] | {"latency_ratio": latency and list(latency), "cost_ratio": None},
         "warnings": [*verdict.warnings, *warnings],

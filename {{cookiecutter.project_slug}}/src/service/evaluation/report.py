@@ -14,12 +14,11 @@ from typing import Any
 
 from service.application.decision import JsonObject, Source
 from service.evaluation.calibration import calibration
-from service.evaluation.cases import CaseClass, Dimension, EvalCase, Template
+from service.evaluation.cases import CaseClass, Dimension, EvalCase
 from service.evaluation.gate import Judged
 from service.evaluation.results import HarnessFailed, Run, Sample, Score, Scores
 from service.evaluation.scorers import ACROSS_VARIANTS
 from service.evaluation.statistics import paired_ratio
-from service.evaluation.suites import digest_of
 
 STAND_IN = "stand-in"
 STAND_IN_NOTE = (
@@ -49,7 +48,7 @@ def build_report(run: Run, judged: Judged, baseline: JsonObject | None) -> JsonO
         "why": judged.why,
         "suite_digest": run.suite.digest,
         "asked": run.suite.asked,
-        "read": {each.id: read_digest(each) for each in (*run.suite.cases, *run.suite.templates)},
+        "read": run.suite.read,
         "holdout": len(run.suite.holdout),
         "fingerprint": run.fingerprint,
         "baseline": baseline and named(baseline),
@@ -105,11 +104,6 @@ def scores_of(report: JsonObject) -> Scores:
         problem = f"not a whole report with its answers ({type(error).__name__}: {error}): make it again"
         raise HarnessFailed([problem]) from None
     return scores
-
-
-def read_digest(of: EvalCase | Template) -> str:
-    """Twelve digits that change with what a case or template says or expects, also of a sealed one."""
-    return digest_of(of.model_dump(mode="json"))[:12]
 
 
 def _samples(run: Run, case: EvalCase) -> list[Sample]:

@@ -91,6 +91,12 @@ class Suite:
         return digest_of([self.asked, self.floors.model_dump(mode="json", exclude={"least_cases"})])
 
     @property
+    def read(self) -> dict[str, str]:
+        """By id twelve digits that change with what a case or template says or expects, also of a sealed one."""
+        told = [*((case.id, _dumped([case])) for case in self.cases), *((t.id, t.model_dump()) for t in self.templates)]
+        return {id_: digest_of(content)[:12] for id_, content in told}
+
+    @property
     def asked(self) -> str:
         """SHA-256, in hex, of cases, their perturbed texts, templates and seal: what scores depend on."""
         variants = {case.id: perturbed(case) for case in to_perturb(self.open_cases)}
