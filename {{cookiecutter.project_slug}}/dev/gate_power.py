@@ -57,7 +57,8 @@ def verdict_of(counts: Counts) -> Verdict:
     n, broke, fixed = (sum(column) for column in zip(*small, strict=True)) if small else (0, 0, 0)
     if broke:  # where nothing got worse, it is a warning at most
         groups.append((n, broke, fixed))
-    unclear = any(drop_of(*each) > MARGIN for each in groups)
+    alone = any(p_of(broke, fixed) <= ALPHA / 2 for _, broke, fixed in small)
+    unclear = alone or any(drop_of(*each) > MARGIN for each in groups)
     return Verdict.INCONCLUSIVE if unclear else Verdict.PASS
 
 
