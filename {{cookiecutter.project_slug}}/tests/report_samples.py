@@ -14,7 +14,7 @@ PLAIN = "Please refund my payment."
 UNTOLD = "the sealed message nobody may see"
 HOSTILE = (
     "</pre></td></details><script>document.title = 'owned'</script><img src=https://evil.example/x onerror=alert(1)> "
-    "\x1b[31m\x07 \u202e\u2066 {{ 7 * 7 }} {% x %} ``` [link](https://evil.example) @everyone #1 ]]> <!-- | \\ "
+    "\x1b[31m\x07 \u202e\u2066 {{ 7 * 7 }} {%x %} ``` [link](https://evil.example) @everyone #1 ]]> <!-- | \\ "
     + "W"
     * 6000
 )

@@ -103,7 +103,7 @@ def test_what_was_written_to_us_lies_there_as_text():
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert "img" not in {tag for tag, _ in page.tags}
     said = page.said()
-    for written in ("<script>document.title = 'owned'</script>", "{{ 7 * 7 }} {% x %}", "⟨U+202E⟩", "⟨U+001B⟩"):
+    for written in ("<script>document.title = 'owned'</script>", "{{ 7 * 7 }} {%x %}", "⟨U+202E⟩", "⟨U+001B⟩"):
         assert written in said
     assert not {"\x1b", "\x07", "\u202e", "\u2066"} & set(html)
 
